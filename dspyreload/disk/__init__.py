@@ -1,0 +1,1 @@
+"""Files: reading them and finding them. No Twisted."""

@@ -1,0 +1,120 @@
+"""One bounded, confined read of a regular file."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+import time
+
+import msgspec
+
+from dspyreload.model.faults import shown
+from dspyreload.model.finding import Stamp
+
+__all__ = ["FileRead", "ReadFault", "read_file", "stamp_of", "stat_file"]
+
+_TICK_NS = 20_000_000
+"""File times move in ticks of up to 10 ms: a file that changed this lately may change again unseen."""
+
+_FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+
+
+class FileRead(msgspec.Struct, frozen=True, gc=False):
+    """The bytes of a file, their SHA-256, and the stat signature under which they were read.
+
+    ``racy``: it changed so lately, or while it was read, that the signature proves nothing yet.
+    """
+
+    data: bytes
+    digest: str
+    stamp: Stamp
+    racy: bool
+
+
+class ReadFault(Exception):
+    """A file that can't be read; ``missing`` where there is none."""
+
+    def __init__(self, message: str, *, missing: bool = False) -> None:
+        super().__init__(message)
+        self.message, self.missing = message, missing
+
+
+def stamp_of(info: os.stat_result) -> Stamp:
+    """Return the stat signature: device, inode, size, and the times of change of bytes and of inode, in ns."""
+    return (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
+
+
+def stat_file(root: str, path: str) -> Stamp | None:
+    """Return a file's stat signature, or None where it can't be had."""
+    try:
+        return stamp_of(os.stat(f"{root}/{path}"))
+    except (OSError, ValueError):
+        return None
+
+
+def read_file(root: str, path: str, limit: int) -> FileRead:
+    """Read a file once.
+
+    :param root: the real path of the modules directory; the file's real path must lie below it.
+    :param path: relative POSIX text.
+    :param limit: bytes; a larger file is not read.
+    :raises ReadFault: where it is missing, too large, outside, no regular file, or the system says no.
+    """
+    name = f"{root}/{path}"
+    try:
+        # Looked at before it is opened: opening a device or a FIFO can already do something.
+        _check_regular(os.stat(name), limit)
+        handle = os.open(name, _FLAGS)
+        try:
+            before = os.fstat(handle)
+            _check_regular(before, limit)
+            _check_inside(root, name, handle)
+            data = _read(handle, limit)
+            after = os.fstat(handle)
+        finally:
+            os.close(handle)
+    except (FileNotFoundError, NotADirectoryError):
+        raise ReadFault("the file is missing", missing=True) from None
+    except OSError as error:
+        raise ReadFault(_reason(error)) from None
+    stamp = stamp_of(after)
+    racy = stamp != stamp_of(before) or max(stamp[3], stamp[4]) > time.time_ns() - _TICK_NS
+    return FileRead(data, hashlib.sha256(data).hexdigest(), stamp, racy)
+
+
+def _check_regular(info: os.stat_result, limit: int) -> None:
+    if not stat.S_ISREG(info.st_mode):
+        kind = "a directory" if stat.S_ISDIR(info.st_mode) else "a FIFO, a socket or a device"
+        raise ReadFault(f"this is {kind}, not a file")
+    if info.st_size > limit:
+        raise ReadFault(f"the file has {info.st_size:,} bytes; {limit:,} are allowed")
+
+
+def _check_inside(root: str, name: str, handle: int) -> None:
+    try:
+        real = os.readlink(f"/proc/self/fd/{handle}")  # of the very file that is open, whatever the name says by now
+    except OSError:
+        real = os.path.realpath(name)
+    if not real.startswith(root.rstrip("/") + "/"):
+        raise ReadFault("the file lies outside of the modules directory (a symlink leads out of it)")
+
+
+def _read(handle: int, limit: int) -> bytes:
+    chunks: list[bytes] = []
+    left = limit + 1
+    while left and (chunk := os.read(handle, min(left, 1 << 20))):
+        chunks.append(chunk)
+        left -= len(chunk)
+    if not left:
+        raise ReadFault(f"the file has more than {limit:,} bytes, which are allowed")
+    return b"".join(chunks)
+
+
+def _reason(error: OSError) -> str:
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return "this process may not read the file (permission denied)"
+    if error.errno == errno.ELOOP:
+        return "a symlink that leads to itself"
+    return f"the file can't be read: {shown(error.strerror or str(error))}"

@@ -1,0 +1,222 @@
+"""The modules directory, and where to look in it → what was found.
+
+Everything here runs on a worker thread (or offline) and changes nothing that others see: it reads :class:`Known`
+and the disk, and returns a :class:`Look`. Each file is read once a pass; digest, decoding and checks are of
+those bytes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import attrs
+import msgspec
+
+from dspyreload.disk.judge import Source, fault_of, judge, refreshed
+from dspyreload.disk.reading import ReadFault, stat_file
+from dspyreload.disk.tree import Listing, list_tree
+from dspyreload.model.faults import Fault, FaultError
+from dspyreload.model.finding import Finding, Kind, Known, Look, ManifestFinding, Registered
+from dspyreload.model.manifest import (
+    MANIFEST,
+    NOTHING_LISTED,
+    ModuleEntry,
+    ModuleManifest,
+    changed_entries,
+    parse_manifest,
+)
+
+__all__ = ["Request", "RootMissing", "look"]
+
+_Targets = dict[str, tuple[str | None, ModuleEntry | None]]
+"""Files to look at, each with the id and the entry under which it is judged."""
+
+
+class RootMissing(Exception):
+    """The modules directory is not there, or can't be listed; nothing is known of its files."""
+
+
+@attrs.frozen(kw_only=True)
+class Request:
+    """Where to look, and how hard.
+
+    :ivar root: the modules directory, absolute; a symlink is followed anew each time.
+    :ivar in_force: the manifest in force.
+    :ivar registered: the registered signatures, by name.
+    :ivar paths: files that may have changed; None for the whole tree.
+    :ivar asked: ids that somebody asked for: their files are read whatever their stat signature says.
+    :ivar deep: read every byte that is looked at.
+    :ivar signatures: names that were registered since: what names one is checked again, whatever its bytes.
+    :ivar first: nothing was ever served.
+    :ivar ripe: suspects whose second look this is; None where a first look decides.
+    """
+
+    root: str
+    in_force: ModuleManifest | None
+    registered: Mapping[str, Registered]
+    extensions: tuple[str, ...] = (".json",)
+    max_file_size: int = 4 * 1024 * 1024
+    max_files: int = 100_000
+    watch_manifest: bool = True
+    paths: frozenset[str] | None = None
+    asked: frozenset[str] = frozenset()
+    deep: bool = False
+    signatures: frozenset[str] = frozenset()
+    first: bool = False
+    ripe: frozenset[str] | None = frozenset()
+
+    def decides(self, path: str) -> bool:
+        """Say whether this look decides that a path is missing or broken; a first look only suspects it."""
+        return self.ripe is None or path in self.ripe
+
+
+def look(request: Request, known: Known) -> Look:
+    """Look at the disk once.
+
+    :raises RootMissing: where the modules directory itself can't be looked at.
+    """
+    return _Pass(request, known).look()
+
+
+class _Pass:
+    """One look; its caches live as long as it does."""
+
+    def __init__(self, request: Request, known: Known) -> None:
+        self.request, self.known = request, known
+        self.root = os.path.realpath(request.root)
+        self.source = Source(self.root, request.max_file_size)
+        self.listing: Listing | None = None
+        self.findings: dict[str, Finding] = {}
+        self.unchanged: dict[str, Finding] = {}
+        self.rejudged = frozenset(
+            path
+            for path, finding in known.findings.items()
+            if request.signatures and finding.signature_name in request.signatures
+        )
+
+    def look(self) -> Look:
+        root = self._identity()
+        replaced = self.known.root not in (None, root)
+        manifest = self._manifest()
+        desired = self._desired(manifest)
+        for path, (module_id, entry) in self._targets(desired, replaced).items():
+            self._look_at(path, module_id, entry)
+        if replaced and self.listing is not None and not self.listing.files:
+            # Another, empty directory lies where ours was (a volume that is not mounted yet): it removes nothing.
+            self.findings = {path: found for path, found in self.findings.items() if found.kind is not Kind.MISSING}
+            manifest, desired = None, self.request.in_force
+        return Look(
+            findings=self.findings,
+            unchanged=self.unchanged,
+            desired=desired,
+            manifest=manifest,
+            whole=self.listing is not None,
+            unlisted=self._unlisted(desired),
+            problems=self.listing.problems if self.listing is not None else None,
+            root=root,
+        )
+
+    def _identity(self) -> tuple[int, int]:
+        try:
+            with os.scandir(self.root):
+                info = os.stat(self.root)
+        except OSError as error:
+            raise RootMissing(error.strerror or str(error)) from None
+        return (info.st_dev, info.st_ino)
+
+    def _manifest(self) -> ManifestFinding | None:
+        """Return what is new about the manifest, or None."""
+        before, request = self.known.manifest, self.request
+        if before is not None:
+            hinted = request.paths is None or MANIFEST in request.paths or MANIFEST in self.known.suspects
+            if not (request.watch_manifest and hinted):
+                return None
+            certain = not before.racy and before.stamp is not None and not request.deep
+            if certain and stat_file(self.root, MANIFEST) == before.stamp:
+                return None
+        try:
+            read = self.source.read(MANIFEST)
+        except ReadFault as fault:
+            return ManifestFinding(stamp=None, digest="", fault=None if fault.missing else Fault(fault.message))
+        if before is not None and before.digest == read.digest:
+            return msgspec.structs.replace(before, stamp=read.stamp, racy=read.racy)
+        found = ManifestFinding(stamp=read.stamp, digest=read.digest, racy=read.racy)
+        try:
+            return msgspec.structs.replace(found, manifest=parse_manifest(read.data, read.digest))
+        except FaultError as error:
+            return msgspec.structs.replace(found, fault=fault_of(error, read.data))
+
+    def _desired(self, found: ManifestFinding | None) -> ModuleManifest | None:
+        latest = found or self.known.manifest
+        if latest is None or latest.fault is not None:
+            return NOTHING_LISTED if latest is not None and self.request.first else self.request.in_force
+        if latest.manifest is None and self.request.in_force is not None and not self.request.decides(MANIFEST):
+            return self.request.in_force  # gone at a first look
+        return latest.manifest
+
+    def _targets(self, desired: ModuleManifest | None, replaced: bool) -> _Targets:
+        paths, in_force = self.request.paths, self.request.in_force
+        switched = (desired is None) != (in_force is None)
+        if paths is None or replaced or switched or not self._all_known(paths):
+            self.listing = list_tree(self.root, self.request.extensions, self.request.max_files)
+            if desired is None:
+                return dict.fromkeys([*self.listing.files, *self.known.findings], (None, None))
+            return {entry.path: (module_id, entry) for module_id, entry in desired.modules.items()}
+        paths = paths | self.known.suspects.keys()
+        chosen = self.known.racy | self.rejudged | (paths & self.known.findings.keys())
+        for path in paths:
+            chosen.update(self.known.users.get(path, ()))
+        if desired is None:
+            return dict.fromkeys(chosen, (None, None))
+        ids = {desired.paths[path] for path in chosen if path in desired.paths}
+        ids |= changed_entries(in_force, desired)
+        return {desired[module_id].path: (module_id, desired[module_id]) for module_id in ids}
+
+    def _all_known(self, paths: frozenset[str]) -> bool:
+        known = self.known
+        return all(
+            path in known.findings or path in known.users or path in known.unlisted or path == MANIFEST
+            for path in paths | known.suspects.keys()
+        )
+
+    def _unlisted(self, desired: ModuleManifest | None) -> frozenset[str] | None:
+        if self.listing is None:
+            return None
+        if desired is None or desired is NOTHING_LISTED:
+            return frozenset()
+        return frozenset(self.listing.files.keys() - desired.paths.keys() - self.known.users.keys())
+
+    def _look_at(self, path: str, module_id: str | None, entry: ModuleEntry | None) -> None:
+        before = self.known.findings.get(path)
+        asked = before is not None and before.module_id in self.request.asked
+        rejudged = before is None or path in self.rejudged or before.entry != entry
+        if before is not None and not (rejudged or asked or self.request.deep) and self._stamps_hold(before):
+            return
+        if self.listing is not None and path not in self.listing.files and self.listing.unseen(path):
+            return  # its folder can't be listed: nothing says that it is gone
+        again = refreshed(before, self.source) if before is not None and not rejudged else None
+        found = again or judge(
+            path,
+            self.source,
+            module_id=module_id,
+            entry=entry,
+            last_id=before.module_id if before is not None else None,
+            registered=self.request.registered,
+        )
+        if before is None or not found.says_the_same(before):
+            self.findings[path] = found
+        elif asked or found.stamps != before.stamps or found.racy != before.racy:
+            self.unchanged[path] = found
+
+    def _stamps_hold(self, before: Finding) -> bool:
+        if before.kind is Kind.MISSING:
+            return self._stamp(before.path) is None
+        if not before.stamps or before.racy:
+            return False
+        return all(self._stamp(path) == stamp for path, stamp in before.stamps)
+
+    def _stamp(self, path: str) -> object:
+        if self.listing is not None and path in self.listing.files:
+            return self.listing.files[path]
+        return stat_file(self.root, path)

@@ -1,0 +1,215 @@
+"""The facade: :class:`DSPyEngine`. The only file that wires ``lm`` and ``live`` together."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from twisted.internet.defer import Deferred, fail
+from twisted.python import threadable
+
+from dspyreload.config import HotReloadConfig
+from dspyreload.disk.scan import RootMissing
+from dspyreload.errors import DSPyReloadError, EngineClosed, HotReloadFailed, NotReady, UnknownModule, WrongThread
+from dspyreload.live.live import Live
+from dspyreload.live.passes import Passes
+from dspyreload.live.service import HotReloadHandle, HotReloadService
+from dspyreload.lm.invoking import Invoking
+from dspyreload.lm.loop import LMLoop
+from dspyreload.lm.registry import SignatureRegistry
+from dspyreload.model.events import HotReloadEvent
+from dspyreload.model.module import OptimizedModule
+from dspyreload.model.snapshot import Snapshot
+from dspyreload.reactor import IReactor
+
+if TYPE_CHECKING:
+    from dspyreload.lm.reply import Reply
+
+__all__ = ["DSPyEngine"]
+
+
+class DSPyEngine:
+    """A directory of modules, read, and served to a game.
+
+    ``engine[id]`` and ``engine.snapshot`` may be used on any thread; everything else belongs to the reactor thread,
+    and raises :class:`~dspyreload.errors.WrongThread` elsewhere once the reactor runs.
+
+    :param directory: the modules directory; made absolute now.
+    :param lm: the language model of calls that name none: ``"demos"``, a name that ``dspy.LM`` takes, or a
+        ``dspy.LM``. Without one, ``dspy.settings.lm`` as the host configured it.
+    :param load: read the directory now, on this thread, starting none; with False the reading is left to the
+        service, and until then :meth:`invoke` fails with :class:`~dspyreload.errors.NotReady`.
+    :param reactor: the reactor to work with; by default the one that is installed when it is first needed.
+    :raises HotReloadFailed: where the directory is not there or can't be looked at.
+    """
+
+    def __init__(
+        self, directory: str | os.PathLike[str], lm: Any = None, *, load: bool = True, reactor: Any = None
+    ) -> None:
+        self.directory = os.path.abspath(os.fspath(directory))
+        self._reactor = reactor
+        self.live = Live(self.reactor)
+        self.signatures = SignatureRegistry(self._signature_changed)
+        self.passes = Passes(self.directory, self.live, self.reactor, self.signatures.registered)
+        self._invoking = Invoking(self.signatures, lm)
+        self._loop = LMLoop(self.reactor, self._invoking.close)
+        self._closes_with_reactor = False
+        if load:
+            try:
+                self.passes.look_here()
+            except RootMissing as error:
+                raise HotReloadFailed(self.directory, f"the modules directory can't be looked at ({error})") from None
+
+    def reactor(self) -> IReactor:
+        """Return the reactor; the first call imports it."""
+        if self._reactor is None:
+            from twisted.internet import reactor
+
+            self._reactor = reactor
+        return cast("IReactor", self._reactor)
+
+    # What is served
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The live snapshot: a mapping of id to ``ModuleVersion``, with ``generation`` and ``manifest``. Any thread."""
+        return self.live.snapshot
+
+    @property
+    def lm(self) -> Any:
+        """The language model of calls that name none."""
+        return self._invoking.lm
+
+    def __getitem__(self, module_id: str) -> OptimizedModule:
+        """Return the live module, freshly decoded: changing it changes nothing for others. Any thread.
+
+        :raises UnknownModule: where there is none; a ``KeyError``.
+        """
+        snapshot = self.live.snapshot
+        try:
+            version = snapshot[module_id]
+        except KeyError:
+            raise _unknown(module_id, snapshot) from None
+        return version.module()
+
+    def __contains__(self, module_id: object) -> bool:
+        return module_id in self.live.snapshot
+
+    def module_ids(self) -> tuple[str, ...]:
+        """Return the ids of all live modules, sorted."""
+        return tuple(sorted(self.live.snapshot))
+
+    def modules_with_tag(self, tag: str) -> tuple[str, ...]:
+        """Return the ids that the manifest gives a tag, sorted."""
+        return self.live.snapshot.with_tag(tag)
+
+    # Reloading
+
+    def reload_module(self, module_id: str) -> Deferred[HotReloadEvent]:
+        """Look at one module's file now.
+
+        :return: fires with that module's event: ``ModuleChanged``, ``ModuleSkipped``, ``ModuleDeleted``, or
+            ``ReloadError``, which is an event and no errback. It fails with ``UnknownModule``, with
+            ``HotReloadFailed`` where the disk can't be looked at, and with ``ServiceStopped``. Cancelling it
+            detaches; the pass goes on.
+        """
+        self._check_thread("reload_module")
+        return self.passes.reload_module(module_id)
+
+    def reload_all(self) -> Deferred[tuple[HotReloadEvent, ...]]:
+        """Look at every byte of the whole tree now.
+
+        :return: fires with the events of that pass; it fails and is cancelled as :meth:`reload_module` is.
+        """
+        self._check_thread("reload_all")
+        return self.passes.reload_all()
+
+    def enable_hot_reload(self, config: HotReloadConfig | None = None) -> Deferred[HotReloadHandle]:
+        """Start a ``HotReloadService`` for this engine.
+
+        :return: fires with a handle when the service is ready; its ``stop()`` ends it, and this may be called again.
+        """
+        self._check_thread("enable_hot_reload")
+        service = HotReloadService(self, config)
+        service.startService()
+        return service.when_ready().addCallback(HotReloadHandle)
+
+    # Speaking
+
+    def invoke(
+        self,
+        module_id: str,
+        inputs: Mapping[str, Any] | None = None,
+        /,
+        *,
+        timeout: float | None = None,
+        lm: Any = None,
+        **fields: Any,
+    ) -> Deferred[Reply]:
+        """Run the live version of a module with DSPy.
+
+        :param inputs: input fields, for those that are named like an option here; the others may be keywords.
+        :param timeout: seconds, after which the call is cancelled.
+        :param lm: the language model of this call, as for the engine.
+        :return: fires with a ``Reply``, a mapping of the output fields. It fails with ``UnknownModule``,
+            ``MissingInput``, ``UnknownInput``, ``NoLM``, ``NotReady``, ``InvokeTimeout``, ``LMFailed``,
+            ``DSPyNotInstalled`` or ``EngineClosed``. Cancelling it cancels the call.
+        """
+        self._check_thread("invoke")
+        snapshot = self.live.snapshot
+        if self._loop.closed:
+            return fail(EngineClosed("the engine is closed"))
+        if snapshot.generation == 0:
+            return fail(NotReady(f"the modules in {self.directory} are not read yet; wait for service.when_ready()"))
+        version = snapshot.get(module_id)
+        if version is None:
+            return fail(_unknown(module_id, snapshot))
+        given = {**(inputs or {}), **fields}
+        return self._run(lambda: self._invoking.invoke(version, snapshot.generation, given, timeout, lm))
+
+    def warm(self) -> Deferred[None]:
+        """Import DSPy in the LM thread now, so that the first ``invoke`` is as quick as the next.
+
+        :return: fires when that is done; fails with ``DSPyNotInstalled`` or ``LMFailed``.
+        """
+        self._check_thread("warm")
+        return self._run(self._invoking.warm)
+
+    def close(self) -> Deferred[None]:
+        """Cancel all calls, end the LM thread and close the language models that were made here. Twice does no harm.
+
+        It is called when the reactor shuts down. A running service goes on; stop it by itself.
+
+        :return: fires when the thread has ended.
+        """
+        self._check_thread("close")
+        return self._loop.close()
+
+    def _run(self, make: Callable[[], Any]) -> Deferred[Any]:
+        if not self._closes_with_reactor and not self._loop.closed:
+            add_trigger = getattr(self.reactor(), "addSystemEventTrigger", None)
+            if add_trigger is not None:
+                add_trigger("before", "shutdown", self._loop.close)
+            self._closes_with_reactor = True
+        try:
+            return self._loop.run(make)
+        except DSPyReloadError as error:
+            return fail(error)
+
+    def _signature_changed(self, name: str) -> None:
+        self._check_thread("signatures.register")
+        self.passes.signature_changed(name)
+
+    def _check_thread(self, what: str) -> None:
+        running_in = threadable.ioThread
+        if running_in is not None and running_in != threading.get_ident():
+            raise WrongThread(
+                f"{what} was called on the thread {threading.current_thread().name}; use reactor.callFromThread"
+            )
+
+
+def _unknown(module_id: str, snapshot: Snapshot) -> UnknownModule:
+    # The nearest id is searched among all of them: in a large tree that would take longer than a game's tick.
+    return UnknownModule(module_id, snapshot if len(snapshot) <= 500 else ())

@@ -1,0 +1,347 @@
+"""Hint → look → plan → commit, one pass at a time.
+
+The disk is looked at on a worker thread; the live snapshot is assigned on the reactor thread, here. The order after
+a pass: commit, stats, the Deferreds of who asked, the log, and on a later turn of the reactor the subscribers.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+import attrs
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from dspyreload.config import HotReloadConfig
+from dspyreload.disk.scan import Request, RootMissing, look
+from dspyreload.errors import HotReloadFailed, ServiceStopped, UnknownModule
+from dspyreload.live.debounce import QuietWindow
+from dspyreload.live.live import Live
+from dspyreload.live.report import report
+from dspyreload.live.stats import HotReloadStats
+from dspyreload.model.events import HotReloadEvent, ModuleChanged, ModuleSkipped, ReloadError
+from dspyreload.model.faults import shown
+from dspyreload.model.finding import Known, Registered
+from dspyreload.model.manifest import fold
+from dspyreload.model.plan import Plan, apply, make_plan
+from dspyreload.reactor import IReactor, StartThread, start_thread
+
+__all__ = ["Passes"]
+
+_log = Logger(namespace="dspyreload")
+
+_LONGEST_BACK_OFF = 30.0
+_STOP_LIMIT = 3.0
+_EPSILON = 0.001  # a timer may fire that much early
+
+
+@attrs.define
+class _Hints:
+    """What is known to have perhaps changed since the last pass began."""
+
+    whole: bool = False
+    deep: bool = False
+    paths: set[str] = attrs.field(factory=set)
+    signatures: set[str] = attrs.field(factory=set)
+
+    def add(self, paths: Iterable[str] | None, *, deep: bool = False, signatures: Iterable[str] = ()) -> None:
+        self.whole = self.whole or paths is None
+        self.deep = self.deep or deep
+        self.paths.update(paths or ())
+        self.signatures.update(signatures)
+
+
+@attrs.define(eq=False)
+class _Waiter:
+    """Somebody who waits for a pass.
+
+    :ivar patience: how many further looks to wait for, where a file was missing or broken at the first.
+    :ivar stubborn: a pass that fails is not the end of waiting.
+    """
+
+    deferred: Deferred[tuple[HotReloadEvent, ...]]
+    patience: int
+    stubborn: bool
+    events: list[HotReloadEvent] = attrs.field(factory=list)
+
+
+class Passes:
+    """Looks at the modules directory whenever there is reason to, and commits what is good.
+
+    All methods are for the reactor thread.
+
+    :param root: the modules directory, absolute.
+    :param clock: gives the reactor when it is first needed.
+    :param registered: gives the registered signatures.
+    :ivar on_root: called after each pass with the (device, inode) of the directory, or None where it is missing.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        live: Live,
+        clock: Callable[[], IReactor],
+        registered: Callable[[], Mapping[str, Registered]],
+        start_thread: StartThread = start_thread,
+    ) -> None:
+        self.root, self.live = root, live
+        self.config = HotReloadConfig()
+        self.stats = HotReloadStats()
+        self.on_root: Callable[[tuple[int, int] | None], None] = lambda root: None
+        self.active = False
+        self._clock, self._registered, self._start_thread = clock, registered, start_thread
+        self._known = Known()
+        self._hints = _Hints()
+        self._asked: dict[str, list[Deferred[HotReloadEvent]]] = {}
+        self._waiters: list[_Waiter] = []
+        self._window: QuietWindow | None = None
+        self._back_off: IDelayedCall | None = None
+        self._failures = 0
+        self._running: object | None = None
+        self._due = False
+        self._left: tuple[object, Deferred[None]] | None = None
+        self._root_said = False
+
+    # Reasons to look
+
+    def hint(self, paths: Iterable[str] | None = None, *, deep: bool = False) -> None:
+        """Say that something may have changed: ``paths``, or with None anything. A pass follows the quiet window."""
+        self._hints.add(paths, deep=deep)
+        self._quiet_window().hint()
+
+    def is_known(self, path: str) -> bool:
+        """Say whether a module that was seen is made of this file. Any thread may ask."""
+        return path in self._known.findings or path in self._known.users
+
+    def reload_module(self, module_id: str) -> Deferred[HotReloadEvent]:
+        """Look at one module now; see ``DSPyEngine.reload_module``."""
+
+        def detach(deferred: Deferred[HotReloadEvent]) -> None:
+            if deferred in self._asked.get(module_id, ()):
+                self._asked[module_id].remove(deferred)
+
+        deferred: Deferred[HotReloadEvent] = Deferred(detach)
+        self._asked.setdefault(module_id, []).append(deferred)
+        self._hints.add(self._paths_of(module_id) or None)
+        self._begin()
+        return deferred
+
+    def reload_all(self, *, patience: int = 1, stubborn: bool = False) -> Deferred[tuple[HotReloadEvent, ...]]:
+        """Look at every byte of the whole tree now; see ``DSPyEngine.reload_all`` and :class:`_Waiter`."""
+
+        def detach(deferred: Deferred[tuple[HotReloadEvent, ...]]) -> None:
+            self._waiters = [waiter for waiter in self._waiters if waiter.deferred is not deferred]
+
+        waiter = _Waiter(Deferred(detach), patience, stubborn)
+        self._waiters.append(waiter)
+        self._hints.add(None, deep=True)
+        self._begin()
+        return waiter.deferred
+
+    def signature_changed(self, name: str) -> None:
+        """Check again what names a signature: when a service runs, by a pass; else here and now."""
+        if self.active or self._running is not None:
+            self._hints.add((), signatures=(name,))
+            self._quiet_window().hint()
+        elif self.live.snapshot.generation:
+            self.look_here(paths=(), signatures=(name,))
+
+    def look_here(self, *, paths: Iterable[str] | None = None, signatures: Iterable[str] = ()) -> None:
+        """Look and commit on the calling thread: before any service runs, when nobody is held up by it.
+
+        :raises RootMissing: where the directory is not there.
+        """
+        hints = _Hints()
+        hints.add(paths, signatures=signatures)
+        seen = look(self._request(hints, frozenset(), None), self._known)
+        plan = make_plan(self.live.snapshot, self._known, seen, ripe=None, asked=frozenset(), now=0.0)
+        self._carry_out(plan)
+
+    def stop(self) -> Deferred[None]:
+        """Forget all hints, and let a running pass commit nothing.
+
+        :return: fires when no thread of ours is left, or after 3 s, with a line in the log that names the thread.
+        """
+        self.active = False
+        self._hints, self._due = _Hints(), False
+        if self._window is not None:
+            self._window.cancel()
+        if self._back_off is not None:
+            self._back_off.cancel()
+            self._back_off = None
+        self._fail_all(lambda: ServiceStopped("the service stopped before the pass was done"), all_of_them=True)
+        running, self._running = self._running, None
+        if running is None:
+            return succeed(None)
+        done: Deferred[None] = Deferred()
+        limit = self._clock().callLater(_STOP_LIMIT, self._give_up, running)
+        self._left = (running, done)
+        return done.addBoth(lambda _result: limit.cancel() if limit.active() else None)
+
+    # One pass
+
+    def _quiet_window(self) -> QuietWindow:
+        config = self.config
+        if self._window is None:
+            self._window = QuietWindow(self._clock(), self._begin, config.debounce, config.max_wait)
+        elif not self._window.waiting:
+            self._window.quiet, self._window.max_wait = config.debounce, max(config.debounce, config.max_wait)
+        return self._window
+
+    def _request(self, hints: _Hints, asked: frozenset[str], ripe: frozenset[str] | None) -> Request:
+        snapshot, config = self.live.snapshot, self.config
+        return Request(
+            root=self.root,
+            in_force=snapshot.manifest,
+            registered=dict(self._registered()),
+            extensions=config.watch_extensions,
+            max_file_size=config.max_file_size,
+            max_files=config.max_files,
+            watch_manifest=config.watch_manifest,
+            paths=None if hints.whole or snapshot.generation == 0 else frozenset(hints.paths),
+            asked=asked,
+            deep=hints.deep,
+            signatures=frozenset(hints.signatures),
+            first=snapshot.generation == 0,
+            ripe=ripe,
+        )
+
+    def _begin(self) -> None:
+        """Start a pass, or have one follow the one that runs."""
+        if self._running is not None:
+            self._due = True
+            return
+        if self._window is not None:
+            self._window.cancel()
+        hints, self._hints, self._due = self._hints, _Hints(), False
+        known, snapshot, now = self._known, self.live.snapshot, self._clock().seconds()
+        quiet = self.config.debounce - _EPSILON
+        ripe = frozenset(p for p, since in known.suspects.items() if now - since >= quiet or now < since)
+        asked = frozenset(self._asked)
+        request = self._request(hints, asked, ripe)
+        waiters, reactor = list(self._waiters), self._clock()
+        token = self._running = object()
+
+        def work() -> None:
+            outcome: Plan | Failure
+            try:
+                seen = look(request, known)
+                outcome = make_plan(snapshot, known, seen, ripe=ripe, asked=asked, now=now)
+            except BaseException:
+                outcome = Failure()
+            reactor.callFromThread(self._finished, token, outcome, hints, waiters)
+
+        self._start_thread(work, "dspyreload-pass")
+
+    def _finished(self, token: object, outcome: Plan | Failure, hints: _Hints, waiters: list[_Waiter]) -> None:
+        if token is not self._running:
+            if self._left is not None and self._left[0] is token:
+                (_token, done), self._left = self._left, None
+                done.callback(None)
+            return
+        self._running = None
+        if isinstance(outcome, Failure):
+            self._failed(outcome, hints)
+        else:
+            self._succeeded(outcome, waiters)
+        if self._due and self._running is None:
+            self._begin()
+
+    def _succeeded(self, plan: Plan, waiters: list[_Waiter]) -> None:
+        self._failures, self._root_said = 0, False
+        self._carry_out(plan)
+        if plan.again:
+            self.hint(plan.again)
+        self.on_root(self._known.root)
+        for module_id, event in plan.answers.items():
+            for deferred in self._asked.pop(module_id, []):
+                if event is None:
+                    deferred.errback(UnknownModule(module_id, _few(self.live.snapshot)))
+                else:
+                    deferred.callback(event)
+        for waiter in waiters:
+            waiter.events += plan.events
+            waiter.patience -= 1
+            if waiter in self._waiters and (not plan.again or waiter.patience < 0):
+                self._waiters.remove(waiter)
+                waiter.deferred.callback(tuple(waiter.events))
+
+    def _carry_out(self, plan: Plan) -> None:
+        first = self.live.snapshot.generation == 0
+        if plan.snapshot is not self.live.snapshot:
+            self.live.commit(plan.snapshot)
+        apply(self._known, plan)
+        self._count(plan)
+        report(_log, plan, first=first)
+        self.live.publish(plan.events)
+
+    def _count(self, plan: Plan) -> None:
+        stats = self.stats
+        stats.passes += 1
+        changed = sum(isinstance(event, ModuleChanged) for event in plan.events)
+        stats.reloads_total += changed
+        stats.reloads_failed += sum(isinstance(event, ReloadError) for event in plan.events)
+        stats.reloads_skipped += sum(isinstance(event, ModuleSkipped) for event in plan.events)
+        if changed:
+            stats.last_reload = int(time.time() * 1000)
+
+    # What goes wrong
+
+    def _failed(self, failure: Failure, hints: _Hints) -> None:
+        if failure.check(RootMissing):
+            reason = f"the modules directory can't be looked at ({shown(str(failure.value))})"
+            if not self._root_said:
+                _log.error(
+                    "{root}: {reason}; generation {generation} is still serving",
+                    root=shown(self.root), reason=reason, generation=self.live.snapshot.generation,
+                )  # fmt: skip
+            self._root_said = True
+            self.on_root(None)
+        else:
+            reason = shown(f"{failure.type.__name__ if failure.type else ''}: {failure.value}")
+            _log.failure("a pass failed; it is tried again", failure)
+        self._fail_all(lambda: HotReloadFailed(self.root, reason))
+        if self.active:
+            self._hints.add(None, deep=hints.deep, signatures=hints.signatures)
+            delay = min(
+                _LONGEST_BACK_OFF, self.config.rescan_interval, max(self.config.debounce, 0.1) * 2**self._failures
+            )
+            self._failures += 1
+            if self._back_off is None or not self._back_off.active():
+                self._back_off = self._clock().callLater(delay, self._begin)
+
+    def _fail_all(self, error: Callable[[], Exception], *, all_of_them: bool = False) -> None:
+        asked, self._asked = self._asked, {}
+        waiters = [waiter for waiter in self._waiters if all_of_them or not waiter.stubborn]
+        self._waiters = [waiter for waiter in self._waiters if waiter not in waiters]
+        for deferreds in asked.values():
+            for deferred in deferreds:
+                deferred.errback(error())
+        for waiter in waiters:
+            waiter.deferred.errback(error())
+
+    def _give_up(self, token: object) -> None:
+        if self._left is not None and self._left[0] is token:
+            (_token, done), self._left = self._left, None
+            _log.warn(
+                "the thread dspyreload-pass did not end within {limit} s; what it finds will not be used",
+                limit=_STOP_LIMIT,
+            )
+            done.callback(None)
+
+    def _paths_of(self, module_id: str) -> set[str]:
+        snapshot = self.live.snapshot
+        paths = set(self._known.claims.get(fold(module_id), ()))
+        if module_id in snapshot:
+            paths.add(snapshot[module_id].path)
+        if snapshot.manifest is not None and module_id in snapshot.manifest.modules:
+            paths.add(snapshot.manifest[module_id].path)
+        return paths
+
+
+def _few(snapshot: Mapping[str, object]) -> list[str]:
+    """Return the ids to search for the nearest one; in a large tree that would hold up the reactor."""
+    return list(snapshot) if len(snapshot) <= 500 else []

@@ -1,0 +1,104 @@
+"""What a pass says in the log: once, in plain words, with fields for observers that want them."""
+
+from __future__ import annotations
+
+import time
+
+from twisted.logger import Logger
+
+from dspyreload.model.events import ManifestChanged, ModuleChanged, ModuleDeleted, ModuleSkipped, ReloadError
+from dspyreload.model.faults import quoted, shown
+from dspyreload.model.manifest import MANIFEST
+from dspyreload.model.plan import Plan
+
+__all__ = ["report"]
+
+_MOST_LINES = 20
+
+
+def report(log: Logger, plan: Plan, *, first: bool = False) -> None:
+    """Log the outcome of a pass. Above 20 lines of a kind: one summary.
+
+    :param first: whether this was the first reading, which says how much was loaded and not each of it.
+    """
+    changed = [event for event in plan.events if isinstance(event, ModuleChanged)]
+    errors = [event for event in plan.events if isinstance(event, ReloadError)]
+    if first:
+        log.info(
+            "loaded {count} modules, generation {generation}; {rejected} rejected",
+            count=len(changed), generation=plan.snapshot.generation, rejected=len(errors),
+        )  # fmt: skip
+    else:
+        _changes(log, plan, changed)
+    for event in plan.events:
+        if isinstance(event, ManifestChanged) and not first:
+            log.info(
+                "manifest.json is live: {added} added, {changed} changed, {removed} removed; generation {generation}",
+                added=len(event.added), changed=len(event.changed), removed=len(event.removed),
+                generation=event.generation,
+            )  # fmt: skip
+    _deletions(log, plan)
+    for event in errors[:_MOST_LINES]:
+        _rejection(log, event)
+    if len(errors) > _MOST_LINES:
+        log.error("{count} more files are rejected", count=len(errors) - _MOST_LINES)
+    _asides(log, plan)
+
+
+def _changes(log: Logger, plan: Plan, changed: list[ModuleChanged]) -> None:
+    if len(changed) > _MOST_LINES:
+        log.info(
+            "{count} modules are live, generation {generation}",
+            count=len(changed), generation=plan.snapshot.generation,
+        )  # fmt: skip
+        return
+    for event in changed:
+        saved_at = plan.saved_at.get(event.module_id)
+        after = max(0.0, time.time() - saved_at) if saved_at is not None else 0.0
+        log.info(
+            "{shown_id} is live: version {version:.12}, generation {generation}, {after:.2f} s after the save",
+            shown_id=shown(event.module_id), module_id=event.module_id, path=event.path, version=event.version,
+            generation=event.generation, after=after,
+        )  # fmt: skip
+
+
+def _deletions(log: Logger, plan: Plan) -> None:
+    deleted = [event for event in plan.events if isinstance(event, ModuleDeleted)]
+    for event in deleted[:_MOST_LINES]:
+        log.warn(
+            "{shown_id} is no longer served: its file or its manifest entry is gone; generation {generation}",
+            shown_id=shown(event.module_id), module_id=event.module_id, generation=event.generation,
+        )  # fmt: skip
+    if len(deleted) > _MOST_LINES:
+        log.warn("{count} more modules are no longer served", count=len(deleted) - _MOST_LINES)
+
+
+def _rejection(log: Logger, event: ReloadError) -> None:
+    log.error(
+        "{where}: {error}; {still}",
+        where=shown(event.where, 300), error=event.error, still=_still(event), path=event.path, line=event.line,
+        column=event.column, module_id=event.module_id, version=event.serving, generation=event.generation,
+    )  # fmt: skip
+
+
+def _still(event: ReloadError) -> str:
+    if event.path == MANIFEST:
+        return "the manifest before it is still in force" if event.serving else "no manifest is in force"
+    if event.serving is None:
+        return "nothing is served in its place"
+    return f"version {event.serving[:12]} of {shown(str(event.module_id))} is still serving"
+
+
+def _asides(log: Logger, plan: Plan) -> None:
+    for module_id, name in list(plan.pending.items())[:_MOST_LINES]:
+        log.info(
+            "{shown_id} waits: the signature {name} is not registered, and its file brings none",
+            shown_id=shown(module_id), module_id=module_id, name=quoted(name),
+        )  # fmt: skip
+    for path, note in plan.notes[:_MOST_LINES]:
+        log.info("{shown_path}: {note}", shown_path=shown(path), note=note, path=path)
+    if len(plan.notes) > _MOST_LINES:
+        log.info("{count} more notes of this kind", count=len(plan.notes) - _MOST_LINES)
+    skipped = [event for event in plan.events if isinstance(event, ModuleSkipped)]
+    for event in skipped[:_MOST_LINES]:
+        log.debug("{module_id} is unchanged, skipped", module_id=shown(event.module_id), generation=event.generation)

@@ -1,0 +1,346 @@
+"""Word from the file system: the only importer of watchdog.
+
+watchdog calls on threads of its own. Those calls put a path into a set and wake the reactor once for each burst; what
+is on the disk is looked at by others, so nothing here needs to be true, in order, or complete.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import attrs
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
+
+from dspyreload.disk.tree import passed_over
+from dspyreload.errors import WatcherError
+from dspyreload.model.faults import shown
+from dspyreload.reactor import IReactor, StartThread, start_thread
+
+if TYPE_CHECKING:
+    from watchdog.observers.api import BaseObserver
+
+__all__ = ["Interest", "MakeObserver", "WatcherService"]
+
+_log = Logger(namespace="dspyreload")
+
+MakeObserver = Callable[[bool], "BaseObserver"]
+"""Makes an observer that is not started: ``make_observer(polling)``."""
+
+_MOST_PATHS = 1000
+_STOP_LIMIT = 3.0
+_RETRY_KERNEL = 30.0
+_QUEUE_LOGGER = "watchdog.observers.inotify_c"
+
+
+def make_observer(polling: bool) -> BaseObserver:
+    """Make the platform's observer, or one that polls every second."""
+    if polling:
+        from watchdog.observers.polling import PollingObserver
+
+        return PollingObserver(timeout=1.0)
+    from watchdog.observers import Observer
+
+    return Observer()
+
+
+def _event_filter() -> list[type[Any]]:
+    from watchdog import events
+
+    return [
+        events.FileCreatedEvent, events.FileModifiedEvent, events.FileMovedEvent, events.FileDeletedEvent,
+        events.FileClosedEvent, events.FileAttribEvent, events.DirCreatedEvent, events.DirMovedEvent,
+        events.DirDeletedEvent, events.DirAttribEvent,
+    ]  # fmt: skip
+
+
+@attrs.frozen
+class Interest:
+    """Which paths are worth a look.
+
+    :ivar extensions: endings of files that may be modules, lower case.
+    :ivar is_known: whether a module is made of a file, whatever its ending. Asked on watchdog's threads.
+    """
+
+    extensions: tuple[str, ...]
+    is_known: Callable[[str], bool]
+
+    def hint(self, path: str, *, directory: bool, appeared: bool) -> str | None:
+        """Return what a change of ``path`` hints at: the path, "" for the whole tree, or None for nothing.
+
+        :param directory: whether the event is one of a directory.
+        :param appeared: whether the name came or went, rather than its content.
+        """
+        parts = path.split("/")
+        if parts[0].startswith("..") or path in ("", "."):
+            return ""  # a ConfigMap's swap, which names no file that changed
+        if any(passed_over(part) for part in parts):
+            return None
+        if directory:
+            return ""
+        if path.lower().endswith(self.extensions) or self.is_known(path):
+            return path
+        return "" if appeared and "." not in parts[-1] else None  # a symlink to a folder looks like a file
+
+
+class _Burst(logging.Handler):
+    """Gathers hints on watchdog's threads: its event handler, and the handler of its log of lost events."""
+
+    def __init__(self, root: str, interest: Interest, wake: Callable[[], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._root, self._interest, self._wake = root, interest, wake
+        self._gate = threading.Lock()
+        self._paths: set[str] = set()
+        self._whole = self._woken = self._ended = False
+
+    def dispatch(self, event: Any) -> None:
+        """Take an event. Never raises: that would end the observer's thread."""
+        try:
+            appeared = event.event_type in ("created", "moved", "deleted")
+            for name in (event.src_path, event.dest_path):
+                if name:
+                    self._add(os.path.relpath(os.fsdecode(name), self._root), event.is_directory, appeared)
+        except Exception:
+            self._add("", True, True)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take a line of watchdog's log: events were lost."""
+        if "overflow" in record.getMessage():
+            self._add("", True, True)
+
+    def _add(self, path: str, directory: bool, appeared: bool) -> None:
+        hint = self._interest.hint(path, directory=directory, appeared=appeared)
+        if hint is None:
+            return
+        with self._gate:
+            self._whole = self._whole or hint == "" or len(self._paths) >= _MOST_PATHS
+            if not self._whole:
+                self._paths.add(hint)
+            if self._woken or self._ended:
+                return
+            self._woken = True
+        self._wake()
+
+    def take(self) -> Iterable[str] | None:
+        """Return what was gathered: paths, or None for the whole tree. On the reactor thread."""
+        with self._gate:
+            paths, whole = self._paths, self._whole
+            self._paths, self._whole, self._woken = set(), False, False
+        return None if whole else paths
+
+    def end(self) -> None:
+        """Wake nobody any more."""
+        self._ended = True
+
+
+class WatcherService(Service):
+    """Watches a directory with watchdog, and hints at what may have changed.
+
+    :param root: the directory; its real path is watched, and looked up anew whenever it is armed.
+    :param hint: called on the reactor thread with paths relative to it, or None for the whole tree.
+    :ivar method: "inotify" (or what the platform has), "polling", or "" while nothing is watched.
+    :ivar degraded: why the kernel can't be asked, or "".
+    """
+
+    name = "dspyreload-watcher"
+
+    def __init__(
+        self,
+        root: str,
+        hint: Callable[[Iterable[str] | None], None],
+        interest: Interest,
+        reactor: IReactor,
+        *,
+        polling: bool = False,
+        make_observer: MakeObserver = make_observer,
+        start_thread: StartThread = start_thread,
+    ) -> None:
+        self.root, self.method, self.degraded = root, "", ""
+        self._hint, self._interest, self._reactor = hint, interest, reactor
+        self._polling, self._make_observer, self._start_thread = polling, make_observer, start_thread
+        self._observer: BaseObserver | None = None
+        self._burst: _Burst | None = None
+        self._identity: tuple[int, int] | None = None
+        self._arming: object | None = None
+        self._tried_kernel = 0.0
+        self._armed: list[Deferred[None]] = []
+        self._late: Deferred[None] | None = None
+
+    def startService(self) -> None:
+        """Begin to watch, in a thread: scheduling walks the tree."""
+        super().startService()
+        self.arm()
+
+    def when_armed(self) -> Deferred[None]:
+        """Return a Deferred that fires when the present attempt to watch has come out, well or not."""
+        if self._arming is None:
+            return succeed(None)
+        deferred: Deferred[None] = Deferred()
+        self._armed.append(deferred)
+        return deferred
+
+    def stopService(self) -> Deferred[None]:
+        """Stop watching. Fires when watchdog's threads have ended, or after some seconds, with a line in the log."""
+        super().stopService()
+        arming, self._arming = self._arming, None
+        self._settle()
+        stopped = self._disarm()
+        if arming is None:
+            return stopped
+        # An attempt to watch is under way in a thread: what it brings is stopped when it arrives.
+        late: Deferred[None] = Deferred()
+        self._late = late
+        limit = self._reactor.callLater(_STOP_LIMIT, late.callback, None)
+        late.addBoth(lambda _result: limit.cancel() if limit.active() else None)
+        return stopped.addCallback(lambda _result: late)
+
+    def check(self, identity: tuple[int, int] | None) -> None:
+        """Arm again where that is needed: another directory under the name, a dead thread, a better way to watch.
+
+        :param identity: (device, inode) of the directory as the last pass saw it; None where it is missing.
+        """
+        if not self.running or self._arming is not None or identity is None:
+            return
+        observer = self._observer
+        dead = observer is None or not observer.is_alive() or not all(e.is_alive() for e in tuple(observer.emitters))
+        retry = bool(self.degraded) and self._reactor.seconds() - self._tried_kernel >= _RETRY_KERNEL
+        if dead or retry or identity != self._identity:
+            self.arm()
+
+    def arm(self) -> None:
+        """Watch the directory that has the name now, in place of what was watched."""
+        token = self._arming = object()
+        self._disarm()
+        self._tried_kernel = self._reactor.seconds()
+
+        def work() -> None:
+            outcome = _arm(self.root, self._interest, self._polling, self._make_observer, self._wake)
+            self._reactor.callFromThread(self._arrived, token, outcome)
+
+        self._start_thread(work, "dspyreload-arm")
+
+    def _wake(self, burst: _Burst) -> None:
+        self._reactor.callFromThread(self._empty, burst)
+
+    def _empty(self, burst: _Burst) -> None:
+        if burst is self._burst and self.running:
+            self._hint(burst.take())
+
+    def _arrived(self, token: object, outcome: _Armed) -> None:
+        if token is not self._arming:  # stopped meanwhile, or armed anew
+            stopped = _stop(outcome, self._reactor, self._start_thread)
+            if self._late is not None and not self._late.called:
+                stopped.chainDeferred(self._late)
+            return
+        self._arming = None
+        self._observer, self._burst, self._identity = outcome.observer, outcome.burst, outcome.identity
+        before, self.method, self.degraded = self.degraded, outcome.method, outcome.degraded
+        if outcome.observer is None:
+            _log.error("{error}", error=str(WatcherError(outcome.degraded)))
+        elif outcome.degraded and not before:
+            _log.warn("watching is degraded: {reason}", reason=outcome.degraded)
+        elif before and not outcome.degraded:
+            _log.info("watching with {method} again", method=outcome.method)
+        self._settle()
+        self._hint(None)  # whatever changed before the watch began
+
+    def _settle(self) -> None:
+        armed, self._armed = self._armed, []
+        for deferred in armed:
+            deferred.callback(None)
+
+    def _disarm(self) -> Deferred[None]:
+        outcome = _Armed(self._observer, self._burst)
+        self._observer = self._burst = self._identity = None
+        self.method = ""
+        return _stop(outcome, self._reactor, self._start_thread)
+
+
+@attrs.frozen
+class _Armed:
+    """An observer that runs, or why there is none."""
+
+    observer: BaseObserver | None
+    burst: _Burst | None = None
+    identity: tuple[int, int] | None = None
+    method: str = ""
+    degraded: str = ""
+
+
+def _arm(name: str, interest: Interest, polling: bool, make: MakeObserver, wake: Callable[[_Burst], None]) -> _Armed:
+    """Start an observer, with the kernel's help if it gives any. On a worker thread; never raises."""
+    reason = ""
+    for poll in (False, True) if not polling else (True,):
+        observer: BaseObserver | None = None
+        try:
+            root = os.path.realpath(name)
+            info = os.stat(root)
+            burst = _Burst(root, interest, lambda: wake(burst))
+            observer = make(poll)
+            observer.schedule(burst, root, recursive=True, event_filter=_event_filter())  # type: ignore[arg-type]
+            observer.start()
+        except Exception as error:
+            reason = reason or _why(error)
+            if observer is not None:
+                _end(observer)
+        else:
+            logging.getLogger(_QUEUE_LOGGER).addHandler(burst)
+            method = "polling" if poll else type(observer).__name__.removesuffix("Observer").lower()
+            return _Armed(observer, burst, (info.st_dev, info.st_ino), method, reason)
+    return _Armed(
+        None, degraded=f"the directory {shown(name)} can't be watched: {reason}; the timer looks at it all the same"
+    )
+
+
+def _why(error: Exception) -> str:
+    number = getattr(error, "errno", None)
+    if number == 28:  # ENOSPC
+        return "the kernel has no inotify watches left; raise fs.inotify.max_user_watches with sysctl; polling instead"
+    if number == 24:  # EMFILE
+        return (
+            "the kernel has no inotify instances left; raise fs.inotify.max_user_instances with sysctl; polling instead"
+        )
+    return shown(str(error) or type(error).__name__)
+
+
+def _end(observer: BaseObserver) -> None:
+    """Stop an observer, started or not, and wait for its threads. On a worker thread."""
+    observer.stop()
+    if observer.is_alive():
+        observer.join()
+
+
+def _stop(armed: _Armed, reactor: IReactor, start_thread: StartThread) -> Deferred[None]:
+    """Stop an observer in a thread; fires when it has ended, or after a time limit."""
+    if armed.burst is not None:
+        armed.burst.end()
+        logging.getLogger(_QUEUE_LOGGER).removeHandler(armed.burst)
+    observer = armed.observer
+    if observer is None:
+        return succeed(None)
+    done: Deferred[None] = Deferred()
+
+    def give_up() -> None:
+        _log.warn("watchdog's thread {thread} did not end within {limit} s", thread=observer.name, limit=_STOP_LIMIT)
+        done.callback(None)
+
+    limit = reactor.callLater(_STOP_LIMIT, give_up)
+
+    def ended() -> None:
+        if limit.active():
+            limit.cancel()
+            done.callback(None)
+
+    def work() -> None:
+        try:
+            _end(observer)
+        finally:
+            reactor.callFromThread(ended)
+
+    start_thread(work, "dspyreload-disarm")
+    return done

@@ -1,0 +1,1 @@
+"""Programs and language models: the only importers of dspy. They import it when it is first needed."""

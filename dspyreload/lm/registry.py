@@ -1,0 +1,79 @@
+"""Signatures that the game registered: :class:`SignatureRegistry`."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from dspyreload.errors import SignatureRefused
+from dspyreload.model.finding import Registered
+from dspyreload.model.module import FieldDefinition, FieldType, SignatureDefinition
+
+__all__ = ["SignatureRegistry"]
+
+_TYPES: dict[Any, FieldType] = {str: "string", int: "int", float: "float", bool: "bool", list: "list"}
+_RESERVED = ("signature", "demos", "config", "lm", "new_signature", "prediction")
+
+
+class SignatureRegistry:
+    """DSPy signature classes, by the name that module files use (``signature_name``)."""
+
+    def __init__(self, changed: Callable[[str], None]) -> None:
+        self._changed = changed
+        self._classes: dict[str, Any] = {}
+        self._registered: dict[str, Registered] = {}
+        self._numbers = itertools.count(1)
+
+    def register(self, name: str, signature: Any) -> None:
+        """Register a ``dspy.Signature`` class. Modules that wait for it go live; a second registration replaces.
+
+        :raises SignatureRefused: where it is no signature, or names an input as DSPy names an option of its own.
+        """
+        if not isinstance(name, str) or not name:
+            raise SignatureRefused(f"a signature is registered under a name, not {name!r}")
+        inputs, outputs = getattr(signature, "input_fields", None), getattr(signature, "output_fields", None)
+        if not isinstance(signature, type) or not isinstance(inputs, dict) or not isinstance(outputs, dict):
+            raise SignatureRefused(f"{name!r}: a dspy.Signature class is needed, not {signature!r}")
+        if not outputs:
+            raise SignatureRefused(f"{name!r}: the signature has no output field")
+        if taken := [field for field in inputs if field in _RESERVED]:
+            raise SignatureRefused(f"{name!r}: DSPy's Predict keeps the input name {taken[0]!r} for itself")
+        definition = SignatureDefinition(
+            inputs=tuple(_field(field, info) for field, info in inputs.items()),
+            outputs=tuple(_field(field, info) for field, info in outputs.items()),
+        )
+        token = f"{name}#{next(self._numbers)}"
+        self._classes[token] = signature  # an older one may still be in use by a version that serves
+        self._registered[name] = Registered(definition, token)
+        self._changed(name)
+
+    def contains(self, name: str) -> bool:
+        """Say whether a signature is registered under a name."""
+        return name in self._registered
+
+    __contains__ = contains
+
+    def names(self) -> tuple[str, ...]:
+        """Return the registered names, sorted."""
+        return tuple(sorted(self._registered))
+
+    def registered(self) -> Mapping[str, Registered]:
+        """Return the fields of what is registered, by name."""
+        return MappingProxyType(self._registered)
+
+    def signature_class(self, token: str) -> Any:
+        """Return the class of one registration, by the token of its :class:`Registered`."""
+        return self._classes[token]
+
+
+def _field(name: str, info: Any) -> FieldDefinition:
+    extra = info.json_schema_extra or {}
+    nullable = type(None) in getattr(info.annotation, "__args__", ())
+    return FieldDefinition(
+        name=name,
+        description=str(extra.get("desc") or ""),
+        field_type=_TYPES.get(info.annotation, "json"),
+        optional=nullable or not info.is_required(),
+    )

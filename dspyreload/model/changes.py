@@ -1,0 +1,122 @@
+"""The working set of a plan: what one pass found, sorted into what to serve, what to say, and what to look at again."""
+
+from __future__ import annotations
+
+import attrs
+
+from dspyreload.model.faults import Fault
+from dspyreload.model.finding import Finding, Kind, Known, Look, ManifestFinding
+from dspyreload.model.manifest import MANIFEST, ModuleManifest
+from dspyreload.model.snapshot import ModuleVersion, Snapshot
+
+__all__ = ["Changes"]
+
+
+@attrs.define
+class Changes:
+    """What a pass is going to change; made by :func:`~dspyreload.model.plan.make_plan` and nobody else.
+
+    :ivar ripe: suspects whose second look this was; None where a first look decides.
+    :ivar found: findings that this look decided, by path.
+    :ivar suspects: paths that want a second look, and when the first was.
+    :ivar live: versions that go live, by id. ``gone``: ids that are no longer served.
+    :ivar errors: path, fault and id of each rejection. ``skipped``: ids that were looked at and are unchanged.
+    :ivar in_force: the manifest that will be in force.
+    :ivar claims: without a manifest: which paths claim an id, where that changes.
+    """
+
+    snapshot: Snapshot
+    known: Known
+    seen: Look
+    ripe: frozenset[str] | None
+    now: float
+    found: dict[str, Finding] = attrs.field(factory=dict)
+    suspects: dict[str, float] = attrs.field(factory=dict)
+    live: dict[str, ModuleVersion] = attrs.field(factory=dict)
+    gone: list[str] = attrs.field(factory=list)
+    errors: list[tuple[str, Fault, str | None]] = attrs.field(factory=list)
+    skipped: list[str] = attrs.field(factory=list)
+    notes: list[tuple[str, str]] = attrs.field(factory=list)
+    claims: dict[str, tuple[str, ...]] = attrs.field(factory=dict)
+    collided: dict[str, str] = attrs.field(factory=dict)
+    manifest: ManifestFinding | None = None
+    manifest_reported: str = ""
+    in_force: ModuleManifest | None = None
+
+    @classmethod
+    def of(cls, snapshot: Snapshot, known: Known, seen: Look, ripe: frozenset[str] | None, now: float) -> Changes:
+        """Begin with what was found, sifted into decided and suspect."""
+        changes = cls(
+            snapshot,
+            known,
+            seen,
+            ripe,
+            now,
+            collided=dict(known.collided),
+            manifest=known.manifest,
+            manifest_reported=known.manifest_reported,
+            in_force=snapshot.manifest,
+        )
+        changes._sift()
+        changes._sift_manifest()
+        return changes
+
+    @property
+    def first(self) -> bool:
+        """Whether nothing was ever served: then all that is good serves, whatever the rest is like."""
+        return self.snapshot.generation == 0
+
+    def decides(self, path: str) -> bool:
+        """Say whether this look decides that a path is missing or broken."""
+        return self.ripe is None or path in self.ripe
+
+    def suspect(self, path: str) -> None:
+        """Have a path looked at a second time."""
+        self.suspects[path] = self.known.suspects.get(path, self.now)
+
+    def latest(self, path: str) -> Finding | None:
+        """Return what is known of a module's file after this look."""
+        return self.found.get(path) or self.known.findings.get(path)
+
+    def serve(self, path: str, finding: Finding) -> None:
+        """Let a good file's version go live, unless it is what serves already."""
+        version = finding.version
+        if version is None:
+            return
+        if not version.serves_as(self.snapshot.get(version.module_id)):
+            self.live[version.module_id] = version
+            return
+        before = self.known.findings.get(path)
+        if path in self.found and before is not None and before.kind in (Kind.BROKEN, Kind.UNREADABLE):
+            self.skipped.append(version.module_id)  # it was broken, and is again what serves
+
+    def reject(self, path: str, finding: Finding) -> None:
+        """Report a file that may not go live, once for each content."""
+        before = self.known.findings.get(path)
+        if before is None or (before.digest, before.fault) != (finding.digest, finding.fault):
+            self.errors.append((path, finding.fault or Fault("the file can't be served"), finding.module_id))
+
+    def _sift(self) -> None:
+        for path, finding in self.seen.findings.items():
+            if finding.kind is Kind.MISSING and finding.entry is None and path not in self.known.findings:
+                continue
+            if finding.kind in (Kind.GOOD, Kind.PENDING) or self.decides(path):
+                self.found[path] = finding
+                self.notes += [(path, warning.message) for warning in finding.warnings]
+            else:
+                self.suspect(path)
+
+    def _sift_manifest(self) -> None:
+        found = self.seen.manifest
+        if found is None:
+            return
+        if found.says_the_same(self.known.manifest):
+            self.manifest = found
+        elif found.manifest is None and self.known.manifest is not None and not self.decides(MANIFEST):
+            self.suspect(MANIFEST)
+        else:
+            self.manifest = found
+            if found.fault is not None:
+                self.errors.append((MANIFEST, found.fault, None))
+            elif found.manifest is not None:
+                self.notes += [(MANIFEST, warning.message) for warning in found.manifest.warnings]

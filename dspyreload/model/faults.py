@@ -1,0 +1,68 @@
+"""What is wrong with a file, in a writer's words, and where in it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import attrs
+
+__all__ = ["Fault", "FaultError", "Warned", "place_words", "quoted", "shown"]
+
+Path = tuple[str | int, ...]
+"""The way to a value in a JSON document: keys and indices from 0."""
+
+
+@attrs.frozen
+class Fault:
+    """One thing that is wrong: ``message`` in plain words, and its place (both from 1) where there is one."""
+
+    message: str
+    line: int | None = None
+    column: int | None = None
+
+
+@attrs.frozen
+class Warned:
+    """Something odd at ``path`` that keeps nothing from being served."""
+
+    message: str
+    path: Path = ()
+
+
+class FaultError(Exception):
+    """Raised inside the readers: ``message``, and either the ``path`` of the value or its ``offset`` in the text."""
+
+    def __init__(self, message: str, path: Path = (), *, key: bool = False, offset: int | None = None) -> None:
+        super().__init__(message)
+        self.message, self.path, self.key, self.offset = message, path, key, offset
+
+
+def shown(text: str, limit: int = 200) -> str:
+    """Make a string from a file or a file name harmless for a terminal and a log line, and short.
+
+    Control characters, lone surrogates and the characters that turn the direction of writing are escaped.
+    """
+    clean = "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
+    return clean if len(clean) <= limit else clean[: limit - 1] + "…"
+
+
+def quoted(text: Any, limit: int = 60) -> str:
+    """Quote a value as JSON would, harmless and short: ``"emotion"``."""
+    return shown(json.dumps(text, ensure_ascii=False, default=str), limit)
+
+
+_ONE_OF = {"demos": "demo", "inputs": "input", "outputs": "output", "include": "include", "fallback": "fallback"}
+
+
+def place_words(path: Path) -> str:
+    """Name a place as a person would: ``("demos", 2, "inputs")`` is ``demo 3, "inputs"``."""
+    words: list[str] = []
+    for part in path:
+        if isinstance(part, int):
+            name = path[len(words) - 1] if words else ""
+            last = words.pop() if words else "item"
+            words.append(f"{_ONE_OF.get(str(name), last + ' item')} {part + 1}")
+        else:
+            words.append(quoted(part))
+    return ", ".join(words)

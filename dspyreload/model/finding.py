@@ -1,0 +1,147 @@
+"""What a pass learned of files, and what is known from the passes before."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+
+import attrs
+import msgspec
+
+from dspyreload.model.faults import Fault, Warned
+from dspyreload.model.manifest import ModuleEntry, ModuleManifest
+from dspyreload.model.module import SignatureDefinition
+from dspyreload.model.snapshot import ModuleVersion
+
+__all__ = ["Finding", "Kind", "Known", "Look", "ManifestFinding", "Registered", "Stamp"]
+
+Stamp = tuple[int, int, int, int, int]
+"""A stat signature: device, inode, size, mtime and ctime in nanoseconds."""
+
+
+class Kind(enum.Enum):
+    """What a module's file turned out to be."""
+
+    GOOD = "good"
+    BROKEN = "broken"  # its bytes can't be served
+    UNREADABLE = "unreadable"  # its bytes can't be had
+    MISSING = "missing"
+    PENDING = "pending"  # waits for the game to register something
+
+
+class Registered(msgspec.Struct, frozen=True):
+    """A registered signature: its fields, and a token that differs from one registration to the next."""
+
+    definition: SignatureDefinition
+    token: str
+
+
+class Finding(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """What a pass learned of one module's file.
+
+    :ivar stamps: the stat signature of each file that it is made of, its own first (None: that one is missing);
+        empty where they prove nothing.
+    :ivar digest: of all its bytes, or "" where there are none.
+    :ivar entry: the manifest entry under which it was judged.
+    :ivar module_id: the id that it claims, or claimed when it last could be read.
+    :ivar version: set where it is GOOD. ``fault``: where it is not. ``waits_for``: the signature for want of which
+        it is PENDING.
+    :ivar signature_name: of the registered signature that it names, registered or not.
+    :ivar saved_at: when the newest of its files changed, in seconds since the epoch.
+    """
+
+    path: str
+    kind: Kind
+    stamps: tuple[tuple[str, Stamp | None], ...] = ()
+    racy: bool = False
+    digest: str = ""
+    entry: ModuleEntry | None = None
+    module_id: str | None = None
+    version: ModuleVersion | None = None
+    fault: Fault | None = None
+    waits_for: str | None = None
+    signature_name: str | None = None
+    warnings: tuple[Warned, ...] = ()
+    saved_at: float = 0.0
+
+    def says_the_same(self, other: Finding | None) -> bool:
+        """Say whether there is nothing new to report or to serve beside an earlier finding."""
+        return (
+            other is not None
+            and (self.kind, self.digest, self.entry, self.module_id, self.fault, self.waits_for)
+            == (other.kind, other.digest, other.entry, other.module_id, other.fault, other.waits_for)
+            and (self.version is None or self.version.serves_as(other.version))
+        )
+
+
+class ManifestFinding(msgspec.Struct, frozen=True, kw_only=True):
+    """What a pass learned of ``manifest.json``. ``manifest`` is None where it is missing or has a ``fault``."""
+
+    stamp: Stamp | None
+    digest: str
+    racy: bool = False
+    manifest: ModuleManifest | None = None
+    fault: Fault | None = None
+
+    def says_the_same(self, other: ManifestFinding | None) -> bool:
+        """Say whether there is nothing new beside an earlier finding."""
+        return other is not None and (self.digest, self.fault) == (other.digest, other.fault)
+
+
+@attrs.define
+class Known:
+    """What the passes so far have learned: where the next one starts from.
+
+    It belongs to whoever runs a pass: to the worker while one runs (which only reads it), and to the reactor
+    between two, which applies the plan to it.
+
+    :ivar findings: by path, of each module's file that was ever looked at and is not gone.
+    :ivar forgotten: in what one pass learned: paths that are gone.
+    :ivar suspects: paths that were missing or broken at a first look, and when that was (seconds of the clock).
+    :ivar claims: without a manifest: which paths claim an id (folded).
+    :ivar users: which modules' files are made of a text file.
+    :ivar unlisted: files that the manifest in force does not list.
+    :ivar racy: paths whose stat signature proves nothing yet: the next pass reads them again.
+    :ivar manifest: of ``manifest.json``; one that is readable and not in force waits for its files.
+    :ivar manifest_reported: digest of the manifest that was last rejected for its files.
+    :ivar collided: files whose id another file has, and that id.
+    :ivar problems: what was said of folders and files that can't be looked at, by path.
+    :ivar root: device and inode of the modules directory.
+    """
+
+    findings: dict[str, Finding] = attrs.field(factory=dict)
+    forgotten: tuple[str, ...] = ()
+    suspects: dict[str, float] = attrs.field(factory=dict)
+    claims: dict[str, tuple[str, ...]] = attrs.field(factory=dict)
+    users: dict[str, tuple[str, ...]] = attrs.field(factory=dict)
+    unlisted: frozenset[str] = frozenset()
+    racy: set[str] = attrs.field(factory=set)
+    manifest: ManifestFinding | None = None
+    manifest_reported: str = ""
+    collided: dict[str, str] = attrs.field(factory=dict)
+    problems: Mapping[str, str] = attrs.field(factory=dict)
+    root: tuple[int, int] | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Look:
+    """What one pass saw.
+
+    :ivar findings: those that say something new, by path.
+    :ivar unchanged: those that say what is known already, but of another stat signature or because they were asked
+        for, by path.
+    :ivar manifest: what was found of the manifest; None where it was not looked at or is as it was.
+    :ivar desired: the manifest that the disk asks for: the newest readable one.
+    :ivar whole: whether the whole tree was looked at.
+    :ivar unlisted: files that ``desired`` does not list; None where the tree was not listed.
+    :ivar root: device and inode of the modules directory.
+    """
+
+    findings: dict[str, Finding]
+    unchanged: dict[str, Finding]
+    desired: ModuleManifest | None
+    manifest: ManifestFinding | None = None
+    whole: bool = False
+    unlisted: frozenset[str] | None = None
+    problems: Mapping[str, str] | None = None
+    root: tuple[int, int] | None = None

@@ -1,0 +1,190 @@
+"""JSON bytes to plain values, strictly; and the place of a value in its text.
+
+msgspec decodes. What it lets pass and a writer must hear of (a key that stands twice) is checked here, and
+its faults are put in words. Text is walked only after something was found wrong, so the good way stays fast.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import msgspec
+
+from dspyreload.model.faults import FaultError, Path, quoted
+
+__all__ = ["Place", "line_column", "locate", "parse", "text_of", "walk"]
+
+_BOM = b"\xef\xbb\xbf"
+_CONFLICT = re.compile(r"^(<{7}|={7}|>{7}|\|{7})(?= |\r?$)", re.MULTILINE)
+_TOKEN = re.compile(r'[ \t\r\n]*(?:("[^"\\]*(?:\\.[^"\\]*)*")|([{}\[\],:])|([^\s{}\[\],:"]+))', re.DOTALL)
+_LONE = re.compile(r"(?<!\\)(?:\\\\)*\\u[dD](?:[89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|[c-fC-F][0-9a-fA-F]{2})")
+
+_WORDS = {
+    "Expecting ',' delimiter": "a comma is missing here",
+    "Expecting ':' delimiter": "a colon is missing between a name and its value",
+    "Expecting property name enclosed in double quotes": 'a name in double quotes is expected here, such as "instruction"',
+    "Expecting value": "a value is expected here",
+    "Unterminated string starting at": "this text has no closing quote",
+    "Invalid control character at": r"a line break or tab inside a text; write it as \n or \t",
+    "Invalid \\escape": r"a backslash inside a text; write it as \\",
+    "Invalid \\escape: ": r"a backslash inside a text; write it as \\",
+    "Invalid \\uXXXX escape": r"\u must be followed by four hexadecimal digits",
+    "Illegal trailing comma before end of object": "a comma too many before the closing }",
+    "Illegal trailing comma before end of array": "a comma too many before the closing ]",
+    "Extra data": "the file goes on after its end; is there one } too many?",
+}
+
+
+class Place(NamedTuple):
+    """Where a value stands in a text: offsets of its key (or None), its start, and its end (-1: a list or object)."""
+
+    path: Path
+    key: int | None
+    start: int
+    end: int
+
+
+def text_of(data: bytes) -> str:
+    """Return the text of a file; a BOM is dropped.
+
+    :raises FaultError: for UTF-16 and for what is not UTF-8, at the first bad byte.
+    """
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or (b"\x00" in data[:4] and len(data) > 1):
+        raise FaultError("the file is UTF-16 or binary; save it as UTF-8", offset=0)
+    try:
+        return data.removeprefix(_BOM).decode()
+    except UnicodeDecodeError as error:
+        good = len(data.removeprefix(_BOM)[: error.start].decode())
+        raise FaultError("a character that is not UTF-8; save the file as UTF-8", offset=good) from None
+
+
+def parse(data: bytes) -> Any:
+    """Decode one JSON document (RFC 8259), with no key twice, no NaN, no number out of range.
+
+    :raises FaultError: in a writer's words, with the offset in :func:`text_of`.
+    """
+    body = data.removeprefix(_BOM)
+    try:
+        value = msgspec.json.decode(body)
+        # A key that stood twice is gone from the value, and its colon with it (an escaped colon would hide that).
+        whole = body.count(b":") == msgspec.json.encode(value).count(b":") and b"\\u003" not in body
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _explain(data, error) from None
+    if not whole:
+        _refuse_doubled_keys(text_of(data))
+    return value
+
+
+def _explain(data: bytes, error: Exception) -> FaultError:
+    try:
+        text = text_of(data)
+    except FaultError as fault:
+        return fault
+    if not text.strip():
+        return FaultError("the file is empty", offset=0)
+    if conflict := _CONFLICT.search(text):
+        return FaultError(
+            "a git conflict marker; two people changed this file, choose one side and delete the markers",
+            offset=conflict.start(),
+        )
+    if isinstance(error, RecursionError):
+        return FaultError("lists or objects stand too deep inside each other", offset=0)
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as fault:
+        return _syntax(text, fault)
+    except (RecursionError, ValueError):
+        pass  # ValueError: a number of too many digits
+    return _odd_token(text) or FaultError("this is not JSON", offset=0)
+
+
+def _syntax(text: str, fault: json.JSONDecodeError) -> FaultError:
+    before = text[: fault.pos].rstrip()
+    if text[fault.pos : fault.pos + 1] in ("}", "]") and before.endswith(","):
+        return FaultError(f"a comma too many before the closing {text[fault.pos]}", offset=len(before) - 1)
+    if not text[fault.pos :].strip():
+        return FaultError("the file ends too early; is it half written, or a } or ] missing?", offset=len(before))
+    if fault.msg.startswith("Expecting") and text.startswith(("//", "/*", "#"), fault.pos):
+        return FaultError("a comment; JSON has none", offset=fault.pos)
+    if fault.msg.startswith("Expecting") and text.startswith("'", fault.pos):
+        return FaultError("single quotes; JSON wants double quotes", offset=fault.pos)
+    offset = len(before) if fault.msg.startswith("Expecting ','") else fault.pos
+    return FaultError(_WORDS.get(fault.msg, "this is not JSON"), offset=offset)
+
+
+def _odd_token(text: str) -> FaultError | None:
+    """Find what Python's json accepts and RFC 8259, or msgspec, does not."""
+    for token in _TOKEN.finditer(text):
+        string, _mark, bare = token.groups()
+        if string and (lone := _LONE.search(string)):
+            return FaultError(
+                r"half of a \u pair: a character that does not exist", offset=token.start(1) + lone.start()
+            )
+        if bare in ("NaN", "Infinity", "-Infinity"):
+            return FaultError(f"{bare} is not JSON; write a number or null", offset=token.start(3))
+        if bare and bare[-1].isdigit() and (len(bare) > 300 or abs(float(bare)) == float("inf")):
+            return FaultError("a number that is too large", offset=token.start(3))
+    return None
+
+
+def walk(text: str) -> Iterator[Place]:
+    """Name the place of each value of a text that :func:`parse` accepted, in the order of the file."""
+    stack: list[tuple[bool, Path]] = []  # (is it an object, its path)
+    path: Path = ()
+    key: int | None = None
+    awaiting_key = False
+    for token in _TOKEN.finditer(text):
+        string, mark, _bare = token.groups()
+        if mark == ":":
+            continue
+        if mark in ("}", "]"):
+            _is_object, path = stack.pop()
+            awaiting_key = False
+        elif mark == ",":
+            is_object, parent = stack[-1]
+            awaiting_key = is_object
+            if not is_object:
+                path = (*parent, int(path[-1]) + 1)
+        elif awaiting_key:
+            path = (*stack[-1][1], json.loads(string))
+            key, awaiting_key = token.start(1), False
+        else:
+            start = token.start(token.lastindex or 0)
+            yield Place(path, key, start, -1 if mark else token.end())
+            key = None
+            if mark:
+                stack.append((mark == "{", path))
+                awaiting_key = mark == "{"
+                if mark == "[":
+                    path = (*path, 0)
+
+
+def _refuse_doubled_keys(text: str) -> None:
+    seen: set[Path] = set()
+    for place in walk(text):
+        if place.path in seen:
+            raise FaultError(f"{quoted(place.path[-1])} stands twice; delete one of them", offset=place.key)
+        seen.add(place.path)
+
+
+def locate(text: str, path: Path, *, key: bool = False) -> int | None:
+    """Return the offset of the value at ``path`` (with ``key``: of its name), or of the nearest value around it."""
+    best: int | None = None
+    depth = -1
+    for place in walk(text):
+        shared = place.path == path[: len(place.path)]
+        if shared and len(place.path) > depth:
+            depth = len(place.path)
+            best = place.key if key and place.key is not None and place.path == path else place.start
+        if place.path == path:
+            break
+    return best
+
+
+def line_column(text: str, offset: int) -> tuple[int, int]:
+    """Turn an offset into line and column, both from 1, in characters, as an editor counts them."""
+    offset = min(offset, len(text))
+    return text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset)

@@ -1,0 +1,68 @@
+"""With a manifest: what commits together.
+
+A changed manifest commits with every entry that it adds or changes, or waits, and the files of those entries wait
+with it. Entries that it does not touch keep their state, so a file that was broken before vetoes nobody.
+"""
+
+from __future__ import annotations
+
+from dspyreload.model.changes import Changes
+from dspyreload.model.faults import Fault, shown
+from dspyreload.model.finding import Kind
+from dspyreload.model.manifest import MANIFEST, ModuleManifest, changed_entries
+
+__all__ = ["plan_listed"]
+
+
+def plan_listed(changes: Changes, desired: ModuleManifest) -> None:
+    """Plan for the manifest that the disk asks for."""
+    touched = changed_entries(changes.in_force, desired)
+    lacking = [] if changes.first else [name for name in touched if not _ready(changes, desired, name)]
+    if lacking:
+        _wait(changes, desired, lacking)
+    elif desired is not changes.in_force:
+        _put_in_force(changes, desired, touched)
+    for path, finding in changes.found.items():
+        module_id = finding.module_id
+        if finding.kind in (Kind.BROKEN, Kind.UNREADABLE):
+            changes.reject(path, finding)
+        elif module_id is None or (lacking and module_id in touched):
+            continue
+        elif finding.kind is not Kind.MISSING:
+            changes.serve(path, finding)
+        elif module_id in changes.snapshot:
+            changes.gone.append(module_id)
+        else:
+            changes.errors.append((path, Fault("manifest.json lists this file, and it is missing"), module_id))
+
+
+def _ready(changes: Changes, desired: ModuleManifest, module_id: str) -> bool:
+    entry = desired[module_id]
+    finding = changes.latest(entry.path)
+    good = finding is not None and finding.entry == entry and finding.kind in (Kind.GOOD, Kind.PENDING)
+    return good and entry.path not in changes.suspects
+
+
+def _put_in_force(changes: Changes, desired: ModuleManifest, touched: set[str]) -> None:
+    if changes.in_force is None:
+        changes.claims = dict.fromkeys(changes.known.claims, ())
+    changes.in_force = desired
+    changes.gone += [module_id for module_id in changes.snapshot if module_id not in desired.modules]
+    for module_id in touched:
+        path = desired[module_id].path
+        finding = changes.latest(path)
+        if finding is not None and path not in changes.found and path not in changes.suspects:
+            changes.serve(path, finding)
+
+
+def _wait(changes: Changes, desired: ModuleManifest, lacking: list[str]) -> None:
+    if changes.manifest_reported == desired.digest:
+        return
+    if not changes.decides(MANIFEST):
+        changes.suspect(MANIFEST)
+        return
+    changes.manifest_reported = desired.digest
+    words = ", ".join(shown(desired[module_id].path) for module_id in sorted(lacking)[:5])
+    more = f" and {len(lacking) - 5} more" if len(lacking) > 5 else ""
+    message = f"the manifest waits for {words}{more}: each is missing, or is not what the manifest says"
+    changes.errors.append((MANIFEST, Fault(message), None))

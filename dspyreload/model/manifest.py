@@ -1,0 +1,185 @@
+"""``manifest.json``: which modules there are, and how each is served."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import attrs
+import msgspec
+
+from dspyreload.model.faults import FaultError, Path, Warned, quoted
+from dspyreload.model.jsontext import parse
+from dspyreload.model.module import PredictorType, convert
+
+__all__ = [
+    "MANIFEST",
+    "NOTHING_LISTED",
+    "ModuleEntry",
+    "ModuleManifest",
+    "changed_entries",
+    "fold",
+    "parse_manifest",
+    "relative_path",
+]
+
+MANIFEST = "manifest.json"
+
+_HASH = re.compile(r"(?:sha256:)?([0-9a-fA-F]{64})")
+
+
+class ModuleEntry(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """One line of the manifest. ``hash`` is 64 lower-case hex digits or None; ``path`` is relative POSIX text.
+
+    A struct that the garbage collector does not track: there are tens of thousands.
+    """
+
+    path: str
+    hash: str | None = None
+    tags: tuple[str, ...] = ()
+    program: str | None = None
+    signature_name: str | None = None
+    predictor_type: PredictorType | None = None
+    lm: str | None = None
+    temperature: float | None = None
+    max_tokens: int | None = None
+
+    def served_alike(self, other: ModuleEntry | None) -> bool:
+        """Say whether two entries serve the same bytes the same way; the hash only proves them."""
+        return other is not None and msgspec.structs.replace(self, hash=other.hash) == other
+
+
+@attrs.frozen(eq=False)
+class ModuleManifest:
+    """All entries by module id, in the order of the file.
+
+    :ivar digest: SHA-256 of the file's bytes.
+    :ivar paths: the same by path: which id a file is.
+    """
+
+    version: str
+    modules: Mapping[str, ModuleEntry]
+    digest: str = ""
+    warnings: tuple[Warned, ...] = ()
+    paths: Mapping[str, str] = attrs.field(factory=dict)
+
+    def __getitem__(self, module_id: str) -> ModuleEntry:
+        return self.modules[module_id]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.modules)
+
+    def __len__(self) -> int:
+        return len(self.modules)
+
+
+NOTHING_LISTED = ModuleManifest("1.0", {})
+"""In force where the manifest is broken when the server starts: better nothing than everything."""
+
+
+def changed_entries(old: ModuleManifest | None, new: ModuleManifest) -> set[str]:
+    """Return the ids of the entries that a manifest adds or changes."""
+    if new is old:
+        return set()
+    before = (old or NOTHING_LISTED).modules
+    return {module_id for module_id, entry in new.modules.items() if before.get(module_id) != entry}
+
+
+def fold(name: str) -> str:
+    """Return the form in which ids are compared: NFC, case-folded."""
+    return name if name.isascii() and name.islower() else unicodedata.normalize("NFC", name).casefold()
+
+
+def relative_path(text: str, path: Path, folder: str | None = None) -> str:
+    """Check and tidy a path that a file names.
+
+    :param path: where the text stands, for the fault.
+    :param folder: what ``..`` may start from, relative to the modules directory; None where ``..`` is refused.
+    :return: POSIX text relative to the modules directory.
+    :raises FaultError: where it is absolute, leaves the directory, or is no path.
+    """
+    if not text.strip() or "\x00" in text:
+        raise FaultError("a path is empty", path)
+    if text.startswith("/") or re.match(r"[A-Za-z]:", text):
+        raise FaultError(f"the path {quoted(text)} is absolute; name it relative to the modules directory", path)
+    if "\\" in text:
+        raise FaultError(f"the path {quoted(text)} has a backslash; use / between its parts", path)
+    parts = folder.split("/") if folder else []
+    for part in text.split("/"):
+        if part == "..":
+            if folder is None or not parts:
+                raise FaultError(f"the path {quoted(text)} leads out of the modules directory", path)
+            parts.pop()
+        elif part not in ("", "."):
+            parts.append(part)
+    if not parts:
+        raise FaultError(f"the path {quoted(text)} names no file", path)
+    return "/".join(parts)
+
+
+_KNOWN = set(ModuleEntry.__struct_fields__)
+
+
+def parse_manifest(data: bytes, digest: str = "") -> ModuleManifest:
+    """Read a manifest, whole or not at all.
+
+    :raises FaultError: at the first fault.
+    """
+    value = parse(data)
+    if not isinstance(value, dict):
+        raise FaultError("the manifest is an object in { }")
+    if "modules" not in value:
+        raise FaultError('the manifest lacks "modules"')
+    version = convert(value.get("version", "1.0"), str, ("version",))
+    if version.split(".")[0] != "1":
+        raise FaultError(f"the manifest's version {quoted(version)} is not known; this reads 1.0", ("version",))
+    rows = convert(value["modules"], dict[str, Any], ("modules",))
+    warnings = [
+        Warned(f"{quoted(k)} is not known and is ignored", (k,))
+        for k in value
+        if k not in ("version", "modules", "$schema")
+    ]
+    modules: dict[str, ModuleEntry] = {}
+    paths: dict[str, str] = {}
+    ids: dict[str, str] = {}
+    for module_id, row in rows.items():
+        where: Path = ("modules", module_id)
+        entry = _entry(row, module_id, where)
+        twin = paths.setdefault(entry.path, module_id)
+        if twin != module_id:
+            raise FaultError(
+                f"{quoted(twin)} and {quoted(module_id)} name one path, {quoted(entry.path)}", (*where, "path")
+            )
+        twin = ids.setdefault(fold(module_id), module_id)
+        if twin != module_id:
+            raise FaultError(f"the ids {quoted(twin)} and {quoted(module_id)} differ only in case", where, key=True)
+        for key in row:
+            if key not in _KNOWN:
+                warnings.append(Warned(f"{quoted(key)} is not known and is ignored", (*where, key)))
+        modules[module_id] = entry
+    return ModuleManifest(version, modules, digest, tuple(warnings), paths)
+
+
+def _entry(row: Any, module_id: str, where: Path) -> ModuleEntry:
+    if not module_id.strip():
+        raise FaultError("a module id is empty", where, key=True)
+    entry: ModuleEntry = convert(row, ModuleEntry, where)
+    path = relative_path(entry.path, (*where, "path"))
+    if path == MANIFEST:
+        raise FaultError("the manifest can't list itself", (*where, "path"))
+    digest = None
+    if entry.hash is not None:
+        found = _HASH.fullmatch(entry.hash)
+        if found is None:
+            raise FaultError(
+                '"hash" must be null or "sha256:" and 64 hex digits; run dspyreload hash', (*where, "hash")
+            )
+        digest = found[1].lower()
+    if entry.temperature is not None and not (math.isfinite(entry.temperature) and 0 <= entry.temperature <= 2):
+        raise FaultError('"temperature" must be from 0 to 2', (*where, "temperature"))
+    if entry.max_tokens is not None and entry.max_tokens < 1:
+        raise FaultError('"max_tokens" must be 1 or more', (*where, "max_tokens"))
+    return msgspec.structs.replace(entry, path=path, hash=digest)

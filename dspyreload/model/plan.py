@@ -1,0 +1,234 @@
+"""What a pass would change: the live snapshot and what was seen → the next snapshot, and what to say of it.
+
+The rules that are kept in this file and in ``changes``, ``listed`` and ``claimed``, and nowhere else:
+
+- Whole or not at all: one snapshot or the next.
+- The last good version serves. Only a file that is gone removes a module.
+- A file that is missing or broken at a first look is a suspect; the second look decides.
+- Each rejection is said once for each content.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from dspyreload.model.changes import Changes
+from dspyreload.model.claimed import claimants, plan_claimed
+from dspyreload.model.events import (
+    HotReloadEvent,
+    ManifestChanged,
+    ModuleChanged,
+    ModuleDeleted,
+    ModuleSkipped,
+    ReloadError,
+)
+from dspyreload.model.faults import Fault
+from dspyreload.model.finding import Finding, Kind, Known, Look
+from dspyreload.model.listed import plan_listed
+from dspyreload.model.manifest import MANIFEST, NOTHING_LISTED, fold
+from dspyreload.model.snapshot import Snapshot
+
+__all__ = ["Plan", "apply", "make_plan"]
+
+
+@attrs.frozen(kw_only=True)
+class Plan:
+    """The outcome of a pass.
+
+    :ivar snapshot: what to serve; the very object that serves already where nothing changes.
+    :ivar events: in the order in which subscribers see them.
+    :ivar answers: for each id that was asked for, its event, or None where there is no such module; without those
+        whose file is looked at a second time.
+    :ivar again: paths to be looked at a second time.
+    :ivar notes: path and text of what is odd, each to be said once.
+    :ivar pending: modules that wait, by id, for the signature of that name.
+    :ivar saved_at: when each changed module's file was saved, in seconds since the epoch.
+    """
+
+    snapshot: Snapshot
+    events: tuple[HotReloadEvent, ...]
+    answers: dict[str, HotReloadEvent | None]
+    again: frozenset[str]
+    notes: tuple[tuple[str, str], ...]
+    pending: dict[str, str]
+    saved_at: dict[str, float]
+    _known: Known
+
+
+def make_plan(
+    snapshot: Snapshot, known: Known, seen: Look, *, ripe: frozenset[str] | None, asked: frozenset[str], now: float
+) -> Plan:
+    """Plan what to do about what was seen. Pure: nothing that is passed in changes.
+
+    :param ripe: suspects whose second look this was; None where a first look decides.
+    :param asked: ids that somebody waits for.
+    :param now: seconds of any clock, to remember when a suspect was first seen.
+    """
+    changes = Changes.of(snapshot, known, seen, ripe, now)
+    if seen.desired is not None:
+        plan_listed(changes, seen.desired)
+    else:
+        plan_claimed(changes)
+    for path, finding in seen.unchanged.items():
+        noticed = finding.stamps != known.findings[path].stamps or finding.module_id in asked
+        if noticed and finding.kind is Kind.GOOD and finding.module_id is not None:
+            changes.skipped.append(finding.module_id)
+    return _plan(changes, asked)
+
+
+def apply(known: Known, plan: Plan) -> None:
+    """Remember what a pass learned, once its plan is carried out. A few bulk steps, whatever the size of the tree."""
+    new = plan._known
+    known.findings.update(new.findings)
+    for path in new.forgotten:
+        known.findings.pop(path, None)
+    known.claims.update(new.claims)
+    known.users.update(new.users)
+    known.suspects, known.racy, known.unlisted = new.suspects, new.racy, new.unlisted
+    known.manifest, known.manifest_reported = new.manifest, new.manifest_reported
+    known.collided, known.problems, known.root = new.collided, new.problems, new.root
+
+
+def _plan(changes: Changes, asked: frozenset[str]) -> Plan:
+    before = changes.snapshot
+    gone = tuple(sorted({module_id for module_id in changes.gone if module_id not in changes.live}))
+    after = before
+    if changes.live or gone or changes.in_force is not before.manifest or changes.first:
+        after = before.commit(changes.live, gone, changes.in_force)
+    events = (
+        *_manifest_event(before, after),
+        *(
+            ModuleChanged(generation=after.generation, module_id=name, path=version.path, version=version.version)
+            for name, version in sorted(changes.live.items())
+        ),
+        *(ModuleDeleted(generation=after.generation, module_id=name) for name in gone),
+        *(_error(after, *error) for error in changes.errors),
+        *(
+            ModuleSkipped(generation=after.generation, module_id=name)
+            for name in sorted(set(changes.skipped))
+            if name in after and name not in changes.live
+        ),
+    )
+    return Plan(
+        snapshot=after,
+        events=events,
+        answers=_answers(changes, after, events, asked),
+        again=frozenset(changes.suspects),
+        notes=(*changes.notes, *_oddities(changes)),
+        pending={
+            str(finding.module_id): finding.waits_for
+            for finding in changes.found.values()
+            if finding.waits_for is not None
+        },
+        saved_at={
+            name: finding.saved_at
+            for name, version in changes.live.items()
+            if (finding := changes.latest(version.path)) is not None
+        },
+        known=_learned(changes),
+    )
+
+
+def _manifest_event(before: Snapshot, after: Snapshot) -> tuple[ManifestChanged, ...]:
+    if after.manifest is before.manifest:
+        return ()
+    old, new = (before.manifest or NOTHING_LISTED).modules, (after.manifest or NOTHING_LISTED).modules
+    return (
+        ManifestChanged(
+            generation=after.generation,
+            added=tuple(sorted(new.keys() - old.keys())),
+            changed=tuple(sorted(name for name in new.keys() & old.keys() if new[name] != old[name])),
+            removed=tuple(sorted(old.keys() - new.keys())),
+        ),
+    )
+
+
+def _error(after: Snapshot, path: str, fault: Fault, module_id: str | None) -> ReloadError:
+    version = after.get(module_id) if module_id is not None else None
+    serving = version.version if version is not None else None
+    if path == MANIFEST and after.manifest is not None:
+        serving = after.manifest.digest or None
+    return ReloadError(
+        generation=after.generation,
+        path=path,
+        error=fault.message,
+        line=fault.line,
+        column=fault.column,
+        module_id=module_id,
+        serving=serving,
+    )
+
+
+def _answers(
+    changes: Changes, after: Snapshot, events: tuple[HotReloadEvent, ...], asked: frozenset[str]
+) -> dict[str, HotReloadEvent | None]:
+    answers: dict[str, HotReloadEvent | None] = {}
+    by_id = {str(getattr(event, "module_id", "")): event for event in reversed(events)} if asked else {}
+    for module_id in asked:
+        paths = _paths_of(changes, module_id)
+        if any(path in changes.suspects for path in paths):
+            continue
+        event: HotReloadEvent | None = by_id.get(module_id)
+        if event is None:
+            found = [finding for path in sorted(paths) if (finding := changes.latest(path)) is not None]
+            broken = next((finding for finding in found if finding.fault is not None), None)
+            if broken is not None and broken.fault is not None:
+                event = _error(after, broken.path, broken.fault, module_id)
+            elif module_id in after:
+                event = ModuleSkipped(generation=after.generation, module_id=module_id)
+        answers[module_id] = event
+    return answers
+
+
+def _paths_of(changes: Changes, module_id: str) -> set[str]:
+    paths = set(claimants(changes, fold(module_id)))
+    if module_id in changes.snapshot:
+        paths.add(changes.snapshot[module_id].path)
+    desired = changes.seen.desired
+    if desired is not None and module_id in desired.modules:
+        paths.add(desired[module_id].path)
+    return paths
+
+
+def _oddities(changes: Changes) -> list[tuple[str, str]]:
+    """Name what is odd about files that are no modules, where it is new."""
+    seen, known = changes.seen, changes.known
+    said: list[tuple[str, str]] = []
+    if seen.unlisted is not None:
+        fresh = sorted(seen.unlisted - known.unlisted)
+        said += [(path, "manifest.json does not list this file; it is not served") for path in fresh]
+    problems = seen.problems or {}
+    return said + [(path or ".", text) for path, text in sorted(problems.items()) if known.problems.get(path) != text]
+
+
+def _learned(changes: Changes) -> Known:
+    seen, known = changes.seen, changes.known
+    refreshed = {path: finding for path, finding in seen.unchanged.items() if path not in changes.suspects}
+    looked = {**changes.found, **refreshed}
+    return Known(
+        findings=looked,
+        forgotten=tuple(path for path, f in changes.found.items() if f.kind is Kind.MISSING and f.entry is None),
+        suspects=changes.suspects,
+        claims=changes.claims,
+        users=_users(known, looked),
+        unlisted=seen.unlisted if seen.unlisted is not None else known.unlisted,
+        racy=(known.racy - looked.keys()) | {path for path, finding in looked.items() if finding.racy},
+        manifest=changes.manifest,
+        manifest_reported=changes.manifest_reported,
+        collided=changes.collided,
+        problems=seen.problems if seen.problems is not None else known.problems,
+        root=seen.root,
+    )
+
+
+def _users(known: Known, looked: dict[str, Finding]) -> dict[str, tuple[str, ...]]:
+    """Say which modules' files are made of a text file, where that changes."""
+    users: dict[str, set[str]] = {}
+    for path, finding in looked.items():
+        before = known.findings.get(path)
+        old = {text for text, _stamp in before.stamps[1:]} if before is not None else set()
+        new = {text for text, _stamp in finding.stamps[1:]}
+        for text in old ^ new:
+            users.setdefault(text, set(known.users.get(text, ())))
+            (users[text].add if text in new else users[text].discard)(path)
+    return {text: tuple(sorted(paths)) for text, paths in users.items()}
