@@ -11,7 +11,7 @@ __all__ = ["HotReloadConfig"]
 
 
 def _seconds(allow_zero: bool) -> Any:
-    def check(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
+    def check(_instance: object, attribute: attrs.Attribute[float], value: float) -> None:
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
             raise TypeError(f"{attribute.name} must be a number of seconds, not {value!r}")
         if value < 0 or (value == 0 and not allow_zero):
@@ -22,7 +22,7 @@ def _seconds(allow_zero: bool) -> Any:
     return check
 
 
-def _count(instance: object, attribute: attrs.Attribute[int], value: int) -> None:
+def _count(_instance: object, attribute: attrs.Attribute[int], value: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{attribute.name} must be a whole number, not {value!r}")
     if value < 1:

@@ -9,21 +9,15 @@ from collections.abc import Mapping
 import msgspec
 
 from dspyreload.disk.reading import FileRead, ReadFault, read_file
-from dspyreload.model.faults import Fault, FaultError, quoted, shown
+from dspyreload.model.faults import Fault, FaultError, Path, Warned, quoted, shown
 from dspyreload.model.finding import Finding, Kind, Registered, Stamp
 from dspyreload.model.jsontext import line_column, locate, text_of
 from dspyreload.model.manifest import ModuleEntry, relative_path
-from dspyreload.model.module import (
-    DEFAULT_SIGNATURE,
-    ModuleDraft,
-    OptimizedModule,
-    SignatureDefinition,
-    check_demos,
-    parse_module,
-)
+from dspyreload.model.module import DEFAULT_SIGNATURE, OptimizedModule, SignatureDefinition
+from dspyreload.model.module_file import ModuleDraft, check_demos, parse_module
 from dspyreload.model.snapshot import ModuleVersion
 
-__all__ = ["Source", "default_id", "fault_of", "judge", "refreshed"]
+__all__ = ["Source", "default_id", "faults_of", "judge", "refreshed", "warnings_of"]
 
 _MOST_TEXT_FILES = 64
 
@@ -57,21 +51,27 @@ def default_id(path: str) -> str:
     return posixpath.splitext(path)[0].replace("/", ".")
 
 
-def fault_of(error: FaultError, data: bytes) -> Fault:
-    """Find the line and column of a fault; slow, and only done when there is one."""
+def faults_of(error: FaultError, data: bytes) -> tuple[Fault, ...]:
+    """Find the lines and columns of a file's faults; slow, and only done when there are some."""
+    return tuple(_placed(data, fault.message, fault.path, fault.key, fault.offset) for fault in (error, *error.others))
+
+
+def warnings_of(warnings: tuple[Warned, ...], data: bytes) -> tuple[Fault, ...]:
+    """Find the lines and columns of a file's warnings."""
+    return tuple(_placed(data, warning.message, warning.path, True, None) for warning in warnings)
+
+
+def _placed(data: bytes, message: str, path: Path, key: bool, offset: int | None) -> Fault:
     try:
         text = text_of(data)
     except FaultError:
         text = data.decode("utf-8", "replace")
-    offset = error.offset
     if offset is None:
         try:
-            offset = locate(text, error.path, key=error.key)
+            offset = locate(text, path, key=key)
         except (ValueError, IndexError):  # the text is no JSON at all
             offset = None
-    if offset is None:
-        return Fault(error.message)
-    return Fault(error.message, *line_column(text, offset))
+    return Fault(message) if offset is None else Fault(message, *line_column(text, offset))
 
 
 def refreshed(before: Finding, source: Source) -> Finding | None:
@@ -133,7 +133,8 @@ class _Judging:
             draft = self._draft()
             found = self._served(draft)
         except FaultError as error:
-            found = Finding(path=self.path, kind=Kind.BROKEN, fault=fault_of(error, self.read.data))
+            faults = faults_of(error, self.read.data)
+            found = Finding(path=self.path, kind=Kind.BROKEN, fault=faults[0], more=faults[1:])
         except ReadFault as error:
             found = Finding(path=self.path, kind=Kind.UNREADABLE, fault=Fault(error.message))
         reads = [self.read, *self.texts]
@@ -145,7 +146,7 @@ class _Judging:
             entry=self.entry,
             module_id=self._id(found.kind, draft, last_id),
             signature_name=draft.module.signature_name if draft is not None else None,
-            warnings=draft.warnings if draft is not None else (),
+            warnings=warnings_of(draft.warnings, self.read.data) if draft is not None else (),
             saved_at=max(read.stamp[3] for read in reads) / 1e9,
         )
 
@@ -172,7 +173,8 @@ class _Judging:
         )
         if self.module_id is not None and draft.module.module_id != self.module_id:
             raise FaultError(
-                f"the file says it is {quoted(draft.module.module_id)}, and manifest.json lists it as {quoted(self.module_id)}",
+                f"the file says it is {quoted(draft.module.module_id)},"
+                f" and manifest.json lists it as {quoted(self.module_id)}",
                 ("module_id",),
             )
         if entry is not None and entry.program is not None:

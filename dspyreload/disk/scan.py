@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import attrs
 import msgspec
 
-from dspyreload.disk.judge import Source, fault_of, judge, refreshed
+from dspyreload.disk.judge import Source, faults_of, judge, refreshed, warnings_of
 from dspyreload.disk.reading import ReadFault, stat_file
 from dspyreload.disk.tree import Listing, list_tree
 from dspyreload.model.faults import Fault, FaultError
@@ -143,9 +143,12 @@ class _Pass:
             return msgspec.structs.replace(before, stamp=read.stamp, racy=read.racy)
         found = ManifestFinding(stamp=read.stamp, digest=read.digest, racy=read.racy)
         try:
-            return msgspec.structs.replace(found, manifest=parse_manifest(read.data, read.digest))
+            manifest = parse_manifest(read.data, read.digest)
         except FaultError as error:
-            return msgspec.structs.replace(found, fault=fault_of(error, read.data))
+            faults = faults_of(error, read.data)
+            return msgspec.structs.replace(found, fault=faults[0], more=faults[1:])
+        warnings = warnings_of(manifest.warnings, read.data)
+        return msgspec.structs.replace(found, manifest=manifest, warnings=warnings)
 
     def _desired(self, found: ManifestFinding | None) -> ModuleManifest | None:
         latest = found or self.known.manifest

@@ -18,7 +18,7 @@ _TEMPORARY = re.compile(r".*~|.*\.sw[a-z]|.*\.tmp|.*\.bak|4913|#.*#|.*___jb_(tmp
 
 
 def passed_over(name: str) -> bool:
-    """Say whether a file or folder name is one that editors and tools leave behind, or is hidden (``.git``, ``..data``)."""
+    """Say whether a name is hidden (``.git``, ``..data``), or one that editors and tools leave behind."""
     return name.startswith(".") or _TEMPORARY.fullmatch(name) is not None
 
 

@@ -24,10 +24,14 @@ def report(log: Logger, plan: Plan, *, first: bool = False) -> None:
     changed = [event for event in plan.events if isinstance(event, ModuleChanged)]
     errors = [event for event in plan.events if isinstance(event, ReloadError)]
     if first:
+        names = ", ".join(shown(event.module_id) for event in changed[:_MOST_LINES])
         log.info(
-            "loaded {count} modules, generation {generation}; {rejected} rejected",
-            count=len(changed), generation=plan.snapshot.generation, rejected=len(errors),
-        )  # fmt: skip
+            "loaded {count} modules ({names}), generation {generation}; {rejected} rejected",
+            count=len(changed),
+            names=names + (", ..." if len(changed) > _MOST_LINES else "") or "none",
+            generation=plan.snapshot.generation,
+            rejected=len(errors),
+        )
     else:
         _changes(log, plan, changed)
     for event in plan.events:
@@ -96,7 +100,14 @@ def _asides(log: Logger, plan: Plan) -> None:
             shown_id=shown(module_id), module_id=module_id, name=quoted(name),
         )  # fmt: skip
     for path, note in plan.notes[:_MOST_LINES]:
-        log.info("{shown_path}: {note}", shown_path=shown(path), note=note, path=path)
+        log.info(
+            "{shown_path}: {note}",
+            shown_path=shown(path),
+            note=note.message,
+            path=path,
+            line=note.line,
+            column=note.column,
+        )
     if len(plan.notes) > _MOST_LINES:
         log.info("{count} more notes of this kind", count=len(plan.notes) - _MOST_LINES)
     skipped = [event for event in plan.events if isinstance(event, ModuleSkipped)]

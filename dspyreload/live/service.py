@@ -12,10 +12,11 @@ from twisted.logger import Logger
 
 from dspyreload.config import HotReloadConfig
 from dspyreload.errors import AlreadyRunning, ServiceStopped
+from dspyreload.live.burst import Interest
 from dspyreload.live.live import EventStream, Live, OnEvent
 from dspyreload.live.passes import Passes
 from dspyreload.live.stats import HotReloadStats
-from dspyreload.live.watcher import Interest, MakeObserver, WatcherService, make_observer
+from dspyreload.live.watcher import MakeObserver, WatcherService, make_observer
 from dspyreload.model.events import HotReloadEvent
 from dspyreload.model.faults import shown
 from dspyreload.reactor import IReactor

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -17,22 +16,21 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
-from dspyreload.disk.tree import passed_over
 from dspyreload.errors import WatcherError
+from dspyreload.live.burst import Burst, Interest
 from dspyreload.model.faults import shown
 from dspyreload.reactor import IReactor, StartThread, start_thread
 
 if TYPE_CHECKING:
     from watchdog.observers.api import BaseObserver
 
-__all__ = ["Interest", "MakeObserver", "WatcherService"]
+__all__ = ["MakeObserver", "WatcherService"]
 
 _log = Logger(namespace="dspyreload")
 
 MakeObserver = Callable[[bool], "BaseObserver"]
 """Makes an observer that is not started: ``make_observer(polling)``."""
 
-_MOST_PATHS = 1000
 _STOP_LIMIT = 3.0
 _RETRY_KERNEL = 30.0
 _QUEUE_LOGGER = "watchdog.observers.inotify_c"
@@ -57,85 +55,6 @@ def _event_filter() -> list[type[Any]]:
         events.FileClosedEvent, events.FileAttribEvent, events.DirCreatedEvent, events.DirMovedEvent,
         events.DirDeletedEvent, events.DirAttribEvent,
     ]  # fmt: skip
-
-
-@attrs.frozen
-class Interest:
-    """Which paths are worth a look.
-
-    :ivar extensions: endings of files that may be modules, lower case.
-    :ivar is_known: whether a module is made of a file, whatever its ending. Asked on watchdog's threads.
-    """
-
-    extensions: tuple[str, ...]
-    is_known: Callable[[str], bool]
-
-    def hint(self, path: str, *, directory: bool, appeared: bool) -> str | None:
-        """Return what a change of ``path`` hints at: the path, "" for the whole tree, or None for nothing.
-
-        :param directory: whether the event is one of a directory.
-        :param appeared: whether the name came or went, rather than its content.
-        """
-        parts = path.split("/")
-        if parts[0].startswith("..") or path in ("", "."):
-            return ""  # a ConfigMap's swap, which names no file that changed
-        if any(passed_over(part) for part in parts):
-            return None
-        if directory:
-            return ""
-        if path.lower().endswith(self.extensions) or self.is_known(path):
-            return path
-        return "" if appeared and "." not in parts[-1] else None  # a symlink to a folder looks like a file
-
-
-class _Burst(logging.Handler):
-    """Gathers hints on watchdog's threads: its event handler, and the handler of its log of lost events."""
-
-    def __init__(self, root: str, interest: Interest, wake: Callable[[], None]) -> None:
-        super().__init__(logging.WARNING)
-        self._root, self._interest, self._wake = root, interest, wake
-        self._gate = threading.Lock()
-        self._paths: set[str] = set()
-        self._whole = self._woken = self._ended = False
-
-    def dispatch(self, event: Any) -> None:
-        """Take an event. Never raises: that would end the observer's thread."""
-        try:
-            appeared = event.event_type in ("created", "moved", "deleted")
-            for name in (event.src_path, event.dest_path):
-                if name:
-                    self._add(os.path.relpath(os.fsdecode(name), self._root), event.is_directory, appeared)
-        except Exception:
-            self._add("", True, True)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Take a line of watchdog's log: events were lost."""
-        if "overflow" in record.getMessage():
-            self._add("", True, True)
-
-    def _add(self, path: str, directory: bool, appeared: bool) -> None:
-        hint = self._interest.hint(path, directory=directory, appeared=appeared)
-        if hint is None:
-            return
-        with self._gate:
-            self._whole = self._whole or hint == "" or len(self._paths) >= _MOST_PATHS
-            if not self._whole:
-                self._paths.add(hint)
-            if self._woken or self._ended:
-                return
-            self._woken = True
-        self._wake()
-
-    def take(self) -> Iterable[str] | None:
-        """Return what was gathered: paths, or None for the whole tree. On the reactor thread."""
-        with self._gate:
-            paths, whole = self._paths, self._whole
-            self._paths, self._whole, self._woken = set(), False, False
-        return None if whole else paths
-
-    def end(self) -> None:
-        """Wake nobody any more."""
-        self._ended = True
 
 
 class WatcherService(Service):
@@ -164,7 +83,7 @@ class WatcherService(Service):
         self._hint, self._interest, self._reactor = hint, interest, reactor
         self._polling, self._make_observer, self._start_thread = polling, make_observer, start_thread
         self._observer: BaseObserver | None = None
-        self._burst: _Burst | None = None
+        self._burst: Burst | None = None
         self._identity: tuple[int, int] | None = None
         self._arming: object | None = None
         self._tried_kernel = 0.0
@@ -224,10 +143,10 @@ class WatcherService(Service):
 
         self._start_thread(work, "dspyreload-arm")
 
-    def _wake(self, burst: _Burst) -> None:
+    def _wake(self, burst: Burst) -> None:
         self._reactor.callFromThread(self._empty, burst)
 
-    def _empty(self, burst: _Burst) -> None:
+    def _empty(self, burst: Burst) -> None:
         if burst is self._burst and self.running:
             self._hint(burst.take())
 
@@ -266,35 +185,38 @@ class _Armed:
     """An observer that runs, or why there is none."""
 
     observer: BaseObserver | None
-    burst: _Burst | None = None
+    burst: Burst | None = None
     identity: tuple[int, int] | None = None
     method: str = ""
     degraded: str = ""
 
 
-def _arm(name: str, interest: Interest, polling: bool, make: MakeObserver, wake: Callable[[_Burst], None]) -> _Armed:
+def _arm(name: str, interest: Interest, polling: bool, make: MakeObserver, wake: Callable[[Burst], None]) -> _Armed:
     """Start an observer, with the kernel's help if it gives any. On a worker thread; never raises."""
     reason = ""
-    for poll in (False, True) if not polling else (True,):
-        observer: BaseObserver | None = None
+    for poll in (True,) if polling else (False, True):
         try:
-            root = os.path.realpath(name)
-            info = os.stat(root)
-            burst = _Burst(root, interest, lambda: wake(burst))
-            observer = make(poll)
-            observer.schedule(burst, root, recursive=True, event_filter=_event_filter())  # type: ignore[arg-type]
-            observer.start()
+            armed = _watch(os.path.realpath(name), interest, poll, make, wake)
         except Exception as error:
             reason = reason or _why(error)
-            if observer is not None:
-                _end(observer)
         else:
-            logging.getLogger(_QUEUE_LOGGER).addHandler(burst)
-            method = "polling" if poll else type(observer).__name__.removesuffix("Observer").lower()
-            return _Armed(observer, burst, (info.st_dev, info.st_ino), method, reason)
-    return _Armed(
-        None, degraded=f"the directory {shown(name)} can't be watched: {reason}; the timer looks at it all the same"
-    )
+            return attrs.evolve(armed, degraded=reason)
+    return _Armed(None, degraded=f"{shown(name)} can't be watched: {reason}; the timer looks at it all the same")
+
+
+def _watch(root: str, interest: Interest, polling: bool, make: MakeObserver, wake: Callable[[Burst], None]) -> _Armed:
+    info = os.stat(root)
+    burst = Burst(root, interest, lambda: wake(burst))
+    observer = make(polling)
+    try:
+        observer.schedule(burst, root, recursive=True, event_filter=_event_filter())  # type: ignore[arg-type]
+        observer.start()
+    except BaseException:
+        _end(observer)
+        raise
+    logging.getLogger(_QUEUE_LOGGER).addHandler(burst)
+    method = "polling" if polling else type(observer).__name__.removesuffix("Observer").lower()
+    return _Armed(observer, burst, (info.st_dev, info.st_ino), method)
 
 
 def _why(error: Exception) -> str:

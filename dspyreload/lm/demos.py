@@ -6,6 +6,7 @@ last one, and says what followed it.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from typing import Any
@@ -49,7 +50,7 @@ def _answer(request: Any) -> Any:
     messages = request.messages
     turns = [
         (asked.text or "", answered.text or "")
-        for asked, answered in zip(messages, messages[1:], strict=False)
+        for asked, answered in itertools.pairwise(messages)
         if asked.role == "user" and answered.role == "assistant"
     ]
     answer = nearest(messages[-1].text or "", turns)

@@ -31,7 +31,7 @@ class Program:
 
 
 class Programs:
-    """The newest program of each module. For one thread: the LM loop's, where DSPy is imported and programs are made."""
+    """The newest program of each module. For one thread, the LM loop's."""
 
     def __init__(self, signatures: SignatureRegistry) -> None:
         self._signatures = signatures

@@ -9,7 +9,12 @@ from dspyreload.model.finding import Finding, Kind, Known, Look, ManifestFinding
 from dspyreload.model.manifest import MANIFEST, ModuleManifest
 from dspyreload.model.snapshot import ModuleVersion, Snapshot
 
-__all__ = ["Changes"]
+__all__ = ["Changes", "and_more"]
+
+
+def and_more(fault: Fault, more: tuple[Fault, ...]) -> Fault:
+    """Say of a file's first fault that there are more; ``dspyreload check`` lists them all."""
+    return attrs.evolve(fault, message=f"{fault.message} (and {len(more)} more)") if more else fault
 
 
 @attrs.define
@@ -36,7 +41,7 @@ class Changes:
     gone: list[str] = attrs.field(factory=list)
     errors: list[tuple[str, Fault, str | None]] = attrs.field(factory=list)
     skipped: list[str] = attrs.field(factory=list)
-    notes: list[tuple[str, str]] = attrs.field(factory=list)
+    notes: list[tuple[str, Fault]] = attrs.field(factory=list)
     claims: dict[str, tuple[str, ...]] = attrs.field(factory=dict)
     collided: dict[str, str] = attrs.field(factory=dict)
     manifest: ManifestFinding | None = None
@@ -94,7 +99,8 @@ class Changes:
         """Report a file that may not go live, once for each content."""
         before = self.known.findings.get(path)
         if before is None or (before.digest, before.fault) != (finding.digest, finding.fault):
-            self.errors.append((path, finding.fault or Fault("the file can't be served"), finding.module_id))
+            fault = finding.fault or Fault("the file can't be served")
+            self.errors.append((path, and_more(fault, finding.more), finding.module_id))
 
     def _sift(self) -> None:
         for path, finding in self.seen.findings.items():
@@ -102,7 +108,7 @@ class Changes:
                 continue
             if finding.kind in (Kind.GOOD, Kind.PENDING) or self.decides(path):
                 self.found[path] = finding
-                self.notes += [(path, warning.message) for warning in finding.warnings]
+                self.notes += [(path, warning) for warning in finding.warnings]
             else:
                 self.suspect(path)
 
@@ -117,6 +123,6 @@ class Changes:
         else:
             self.manifest = found
             if found.fault is not None:
-                self.errors.append((MANIFEST, found.fault, None))
-            elif found.manifest is not None:
-                self.notes += [(MANIFEST, warning.message) for warning in found.manifest.warnings]
+                self.errors.append((MANIFEST, and_more(found.fault, found.more), None))
+            else:
+                self.notes += [(MANIFEST, warning) for warning in found.warnings]

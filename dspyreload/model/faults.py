@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-__all__ = ["Fault", "FaultError", "Warned", "place_words", "quoted", "shown"]
+__all__ = ["Fault", "FaultError", "Warned", "place_words", "quoted", "raise_first", "shown"]
 
 Path = tuple[str | int, ...]
 """The way to a value in a JSON document: keys and indices from 0."""
@@ -31,11 +31,22 @@ class Warned:
 
 
 class FaultError(Exception):
-    """Raised inside the readers: ``message``, and either the ``path`` of the value or its ``offset`` in the text."""
+    """Raised inside the readers: ``message``, and either the ``path`` of the value or its ``offset`` in the text.
+
+    ``others`` are further faults of the same file.
+    """
 
     def __init__(self, message: str, path: Path = (), *, key: bool = False, offset: int | None = None) -> None:
         super().__init__(message)
         self.message, self.path, self.key, self.offset = message, path, key, offset
+        self.others: list[FaultError] = []
+
+
+def raise_first(faults: list[FaultError]) -> None:
+    """Raise the first of some faults, with the others in it; do nothing where there are none."""
+    if faults:
+        first, *first.others = faults
+        raise first
 
 
 def shown(text: str, limit: int = 200) -> str:

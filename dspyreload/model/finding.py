@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import attrs
 import msgspec
 
-from dspyreload.model.faults import Fault, Warned
+from dspyreload.model.faults import Fault
 from dspyreload.model.manifest import ModuleEntry, ModuleManifest
 from dspyreload.model.module import SignatureDefinition
 from dspyreload.model.snapshot import ModuleVersion
@@ -44,8 +44,9 @@ class Finding(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     :ivar digest: of all its bytes, or "" where there are none.
     :ivar entry: the manifest entry under which it was judged.
     :ivar module_id: the id that it claims, or claimed when it last could be read.
-    :ivar version: set where it is GOOD. ``fault``: where it is not. ``waits_for``: the signature for want of which
-        it is PENDING.
+    :ivar version: set where it is GOOD.
+    :ivar fault: set where it is BROKEN, UNREADABLE or MISSING; ``more`` are the further ones.
+    :ivar waits_for: the signature for want of which it is PENDING.
     :ivar signature_name: of the registered signature that it names, registered or not.
     :ivar saved_at: when the newest of its files changed, in seconds since the epoch.
     """
@@ -61,7 +62,8 @@ class Finding(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     fault: Fault | None = None
     waits_for: str | None = None
     signature_name: str | None = None
-    warnings: tuple[Warned, ...] = ()
+    more: tuple[Fault, ...] = ()
+    warnings: tuple[Fault, ...] = ()
     saved_at: float = 0.0
 
     def says_the_same(self, other: Finding | None) -> bool:
@@ -82,6 +84,8 @@ class ManifestFinding(msgspec.Struct, frozen=True, kw_only=True):
     racy: bool = False
     manifest: ModuleManifest | None = None
     fault: Fault | None = None
+    more: tuple[Fault, ...] = ()
+    warnings: tuple[Fault, ...] = ()
 
     def says_the_same(self, other: ManifestFinding | None) -> bool:
         """Say whether there is nothing new beside an earlier finding."""

@@ -25,10 +25,10 @@ _LONE = re.compile(r"(?<!\\)(?:\\\\)*\\u[dD](?:[89abAB][0-9a-fA-F]{2}(?!\\u[dD][
 _WORDS = {
     "Expecting ',' delimiter": "a comma is missing here",
     "Expecting ':' delimiter": "a colon is missing between a name and its value",
-    "Expecting property name enclosed in double quotes": 'a name in double quotes is expected here, such as "instruction"',
+    "Expecting property name enclosed in double quotes": "a name in double quotes is expected here",
     "Expecting value": "a value is expected here",
     "Unterminated string starting at": "this text has no closing quote",
-    "Invalid control character at": r"a line break or tab inside a text; write it as \n or \t",
+    "Invalid control character at": r"a tab or control character inside a text; a tab is written \t",
     "Invalid \\escape": r"a backslash inside a text; write it as \\",
     "Invalid \\escape: ": r"a backslash inside a text; write it as \\",
     "Invalid \\uXXXX escape": r"\u must be followed by four hexadecimal digits",
@@ -111,6 +111,10 @@ def _syntax(text: str, fault: json.JSONDecodeError) -> FaultError:
         return FaultError("a comment; JSON has none", offset=fault.pos)
     if fault.msg.startswith("Expecting") and text.startswith("'", fault.pos):
         return FaultError("single quotes; JSON wants double quotes", offset=fault.pos)
+    if fault.msg.startswith("Invalid control") and text[fault.pos] in "\r\n":
+        return FaultError(
+            r"the text has no closing quote on this line; a line break inside a text is written \n", offset=fault.pos
+        )
     offset = len(before) if fault.msg.startswith("Expecting ','") else fault.pos
     return FaultError(_WORDS.get(fault.msg, "this is not JSON"), offset=offset)
 

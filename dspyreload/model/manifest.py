@@ -11,9 +11,10 @@ from typing import Any
 import attrs
 import msgspec
 
-from dspyreload.model.faults import FaultError, Path, Warned, quoted
+from dspyreload.model.faults import FaultError, Path, Warned, quoted, raise_first
 from dspyreload.model.jsontext import parse
-from dspyreload.model.module import PredictorType, convert
+from dspyreload.model.module import PredictorType
+from dspyreload.model.module_file import convert
 
 __all__ = [
     "MANIFEST",
@@ -126,7 +127,7 @@ _KNOWN = set(ModuleEntry.__struct_fields__)
 def parse_manifest(data: bytes, digest: str = "") -> ModuleManifest:
     """Read a manifest, whole or not at all.
 
-    :raises FaultError: at the first fault.
+    :raises FaultError: with all faults of its entries.
     """
     value = parse(data)
     if not isinstance(value, dict):
@@ -145,21 +146,27 @@ def parse_manifest(data: bytes, digest: str = "") -> ModuleManifest:
     modules: dict[str, ModuleEntry] = {}
     paths: dict[str, str] = {}
     ids: dict[str, str] = {}
+    faults: list[FaultError] = []
     for module_id, row in rows.items():
         where: Path = ("modules", module_id)
-        entry = _entry(row, module_id, where)
+        try:
+            entry = _entry(row, module_id, where)
+        except FaultError as fault:
+            faults.append(fault)
+            continue
         twin = paths.setdefault(entry.path, module_id)
         if twin != module_id:
-            raise FaultError(
-                f"{quoted(twin)} and {quoted(module_id)} name one path, {quoted(entry.path)}", (*where, "path")
-            )
+            message = f"{quoted(twin)} and {quoted(module_id)} name one path, {quoted(entry.path)}"
+            faults.append(FaultError(message, (*where, "path")))
         twin = ids.setdefault(fold(module_id), module_id)
         if twin != module_id:
-            raise FaultError(f"the ids {quoted(twin)} and {quoted(module_id)} differ only in case", where, key=True)
+            message = f"the ids {quoted(twin)} and {quoted(module_id)} differ only in case"
+            faults.append(FaultError(message, where, key=True))
         for key in row:
             if key not in _KNOWN:
                 warnings.append(Warned(f"{quoted(key)} is not known and is ignored", (*where, key)))
         modules[module_id] = entry
+    raise_first(faults)
     return ModuleManifest(version, modules, digest, tuple(warnings), paths)
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import attrs
 
-from dspyreload.model.changes import Changes
+from dspyreload.model.changes import Changes, and_more
 from dspyreload.model.claimed import claimants, plan_claimed
 from dspyreload.model.events import (
     HotReloadEvent,
@@ -49,7 +49,7 @@ class Plan:
     events: tuple[HotReloadEvent, ...]
     answers: dict[str, HotReloadEvent | None]
     again: frozenset[str]
-    notes: tuple[tuple[str, str], ...]
+    notes: tuple[tuple[str, Fault], ...]
     pending: dict[str, str]
     saved_at: dict[str, float]
     _known: Known
@@ -173,7 +173,7 @@ def _answers(
             found = [finding for path in sorted(paths) if (finding := changes.latest(path)) is not None]
             broken = next((finding for finding in found if finding.fault is not None), None)
             if broken is not None and broken.fault is not None:
-                event = _error(after, broken.path, broken.fault, module_id)
+                event = _error(after, broken.path, and_more(broken.fault, broken.more), module_id)
             elif module_id in after:
                 event = ModuleSkipped(generation=after.generation, module_id=module_id)
         answers[module_id] = event
@@ -190,7 +190,7 @@ def _paths_of(changes: Changes, module_id: str) -> set[str]:
     return paths
 
 
-def _oddities(changes: Changes) -> list[tuple[str, str]]:
+def _oddities(changes: Changes) -> list[tuple[str, Fault]]:
     """Name what is odd about files that are no modules, where it is new."""
     seen, known = changes.seen, changes.known
     said: list[tuple[str, str]] = []
@@ -198,7 +198,8 @@ def _oddities(changes: Changes) -> list[tuple[str, str]]:
         fresh = sorted(seen.unlisted - known.unlisted)
         said += [(path, "manifest.json does not list this file; it is not served") for path in fresh]
     problems = seen.problems or {}
-    return said + [(path or ".", text) for path, text in sorted(problems.items()) if known.problems.get(path) != text]
+    said += [(path or ".", text) for path, text in sorted(problems.items()) if known.problems.get(path) != text]
+    return [(path, Fault(text)) for path, text in said]
 
 
 def _learned(changes: Changes) -> Known:

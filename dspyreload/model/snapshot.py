@@ -8,7 +8,8 @@ import attrs
 import msgspec
 
 from dspyreload.model.manifest import ModuleEntry, ModuleManifest
-from dspyreload.model.module import OptimizedModule, parse_module
+from dspyreload.model.module import OptimizedModule
+from dspyreload.model.module_file import parse_module
 
 __all__ = ["EMPTY", "ModuleVersion", "Snapshot"]
 

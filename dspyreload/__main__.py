@@ -1,0 +1,75 @@
+"""The offline commands: ``dspyreload check DIR`` and ``dspyreload hash DIR``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+
+import attrs
+
+from dspyreload.config import HotReloadConfig
+from dspyreload.disk.check import Remark, check_directory
+from dspyreload.disk.hashes import list_hashes
+from dspyreload.disk.scan import RootMissing
+from dspyreload.errors import HotReloadFailed
+from dspyreload.model.faults import shown
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    :return: the exit status: 0 where all is well, 1 where a file has a fault or the directory can't be read.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except RootMissing as error:
+        print(f"dspyreload: {shown(options.directory)} can't be looked at: {error}", file=sys.stderr)
+    except HotReloadFailed as error:
+        print(f"dspyreload: {shown(error.path)}: {error.reason}", file=sys.stderr)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="dspyreload", description="Work with a directory of modules, offline.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    check = commands.add_parser("check", help="name every fault, one a line, as path:line:column: message")
+    check.add_argument("directory", metavar="DIR", help="the directory of the modules")
+    check.add_argument("--json", action="store_true", help="print a JSON list instead, for programs")
+    check.set_defaults(run=_check)
+    hashes = commands.add_parser("hash", help="write each file's hash into manifest.json")
+    hashes.add_argument("directory", metavar="DIR", help="the directory of the modules")
+    hashes.set_defaults(run=_hash)
+    return parser
+
+
+def _check(options: argparse.Namespace) -> int:
+    remarks = check_directory(options.directory, HotReloadConfig())
+    if options.json:
+        print(json.dumps([attrs.asdict(remark) for remark in remarks], indent=2))
+    else:
+        for remark in remarks:
+            print(_line(remark))
+    return 1 if any(remark.level == "fault" for remark in remarks) else 0
+
+
+def _line(remark: Remark) -> str:
+    kind = "warning: " if remark.level == "warning" else ""
+    return f"{shown(remark.path, 300)}:{remark.line}:{remark.column}: {kind}{remark.message}"
+
+
+def _hash(options: argparse.Namespace) -> int:
+    for path, change in list_hashes(options.directory, HotReloadConfig().max_file_size):
+        print(f"{shown(path, 300)}: {change}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

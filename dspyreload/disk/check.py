@@ -1,0 +1,77 @@
+"""The same reading and the same checks as the server's, offline: every fault of a directory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import attrs
+
+from dspyreload.config import HotReloadConfig
+from dspyreload.disk.scan import Request, look
+from dspyreload.model.events import ReloadError
+from dspyreload.model.faults import Fault, quoted
+from dspyreload.model.finding import Kind, Known, Registered
+from dspyreload.model.manifest import MANIFEST
+from dspyreload.model.plan import make_plan
+from dspyreload.model.snapshot import EMPTY
+
+__all__ = ["Remark", "check_directory"]
+
+
+@attrs.frozen
+class Remark:
+    """A fault or a warning, at a place (line and column from 1)."""
+
+    path: str
+    line: int
+    column: int
+    level: str
+    message: str
+
+
+def check_directory(
+    directory: str | os.PathLike[str], config: HotReloadConfig, registered: Mapping[str, Registered] | None = None
+) -> list[Remark]:
+    """Read a directory as a server would at its start, and return all that is wrong or odd, by path and line.
+
+    :param registered: signatures that the game registers; without them, modules that bring none are a warning.
+    :raises RootMissing: where the directory can't be looked at.
+    """
+    known = Known()
+    seen = look(
+        Request(
+            root=os.path.abspath(directory),
+            in_force=None,
+            registered=registered or {},
+            extensions=config.watch_extensions,
+            max_file_size=config.max_file_size,
+            max_files=config.max_files,
+            first=True,
+            ripe=None,
+        ),
+        known,
+    )
+    plan = make_plan(EMPTY, known, seen, ripe=None, asked=frozenset(), now=0.0)
+    faults: dict[str, list[Fault]] = {}
+    for event in plan.events:
+        if isinstance(event, ReloadError):
+            faults.setdefault(event.path, []).append(Fault(event.error, event.line, event.column))
+    for path, finding in seen.findings.items():
+        if finding.kind is Kind.BROKEN and finding.fault is not None:
+            faults[path] = [finding.fault, *finding.more]
+    if seen.manifest is not None and seen.manifest.fault is not None:
+        faults[MANIFEST] = [seen.manifest.fault, *seen.manifest.more]
+    remarks = [_remark(path, "fault", fault) for path, found in faults.items() for fault in found]
+    remarks += [_remark(path, "warning", note) for path, note in plan.notes]
+    for path, finding in seen.findings.items():
+        if finding.waits_for is not None:
+            message = (
+                f"only the game knows the signature {quoted(finding.waits_for)}; the demonstrations are not checked"
+            )
+            remarks.append(_remark(path, "warning", Fault(message)))
+    return sorted(remarks, key=lambda remark: (remark.path, remark.line, remark.column))
+
+
+def _remark(path: str, level: str, fault: Fault) -> Remark:
+    return Remark(path, fault.line or 1, fault.column or 1, level, fault.message)

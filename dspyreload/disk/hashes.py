@@ -1,0 +1,88 @@
+"""``dspyreload hash``: each file's hash into the manifest, which keeps the form that a person gave it."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+
+from dspyreload.disk.judge import faults_of
+from dspyreload.disk.reading import FileRead, ReadFault, read_file
+from dspyreload.errors import HotReloadFailed
+from dspyreload.model.faults import FaultError, Path, shown
+from dspyreload.model.jsontext import Place, text_of, walk
+from dspyreload.model.manifest import MANIFEST, ModuleManifest, parse_manifest
+
+__all__ = ["list_hashes"]
+
+
+def list_hashes(directory: str | os.PathLike[str], limit: int) -> list[tuple[str, str]]:
+    """Write ``sha256:`` and the digest of each listed file into ``manifest.json``, by one rename.
+
+    :return: each path with what was done, in the order of the manifest.
+    :raises HotReloadFailed: where the manifest, or a file that it lists, can't be read; then nothing is written.
+    """
+    root = os.path.realpath(directory)
+    read = _read(root, MANIFEST, limit)
+    try:
+        manifest = parse_manifest(read.data, read.digest)
+    except FaultError as error:
+        fault = faults_of(error, read.data)[0]
+        raise HotReloadFailed(f"{MANIFEST}:{fault.line or 1}:{fault.column or 1}", fault.message) from None
+    digests = {name: _read(root, entry.path, limit).digest for name, entry in manifest.modules.items()}
+    text = text_of(read.data)
+    changed = _rewritten(text, manifest, digests)
+    if changed != text:
+        _replace(os.path.join(root, MANIFEST), changed)
+    return [
+        (entry.path, "as it was" if entry.hash == digests[name] else f"sha256:{digests[name][:12]}… listed")
+        for name, entry in manifest.modules.items()
+    ]
+
+
+def _read(root: str, path: str, limit: int) -> FileRead:
+    try:
+        return read_file(root, path, limit)
+    except ReadFault as fault:
+        raise HotReloadFailed(shown(path), fault.message) from None
+
+
+def _rewritten(text: str, manifest: ModuleManifest, digests: dict[str, str]) -> str:
+    """Put the digests into the text: in place of each "hash", or after the "path" of an entry that has none."""
+    places: dict[Path, Place] = {place.path: place for place in walk(text)}
+    edits: list[tuple[int, int, str]] = []
+    for module_id, digest in digests.items():
+        if manifest[module_id].hash == digest:
+            continue
+        value = json.dumps(f"sha256:{digest}")
+        listed = places.get(("modules", module_id, "hash"))
+        if listed is not None:
+            edits.append((listed.start, listed.end, value))
+        else:
+            path = places["modules", module_id, "path"]
+            assert path.key is not None
+            line = text.rfind("\n", 0, path.key)
+            indent = text[line + 1 : path.key]
+            separator = f",\n{indent}" if line >= 0 and not indent.strip() else ", "
+            edits.append((path.end, path.end, f'{separator}"hash": {value}'))
+    for start, end, value in sorted(edits, reverse=True):
+        text = text[:start] + value + text[end:]
+    return text
+
+
+def _replace(path: str, text: str) -> None:
+    """Write a file beside the old one and rename it over: a reader sees one or the other."""
+    path = os.path.realpath(path)
+    handle, name = tempfile.mkstemp(prefix=".manifest-", suffix=".tmp", dir=os.path.dirname(path))
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, os.stat(path).st_mode & 0o7777)
+        os.replace(name, path)
+    except BaseException as error:
+        os.unlink(name)
+        if isinstance(error, OSError):
+            raise HotReloadFailed(MANIFEST, f"it can't be written: {error.strerror}") from None
+        raise

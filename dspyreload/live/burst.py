@@ -1,0 +1,96 @@
+"""Many calls on watchdog's threads → one wake-up of the reactor."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import attrs
+
+from dspyreload.disk.tree import passed_over
+
+__all__ = ["Burst", "Interest"]
+
+_MOST_PATHS = 1000  # beyond that many, looking everywhere is cheaper
+
+
+@attrs.frozen
+class Interest:
+    """Which paths are worth a look.
+
+    :ivar extensions: endings of files that may be modules, lower case.
+    :ivar is_known: whether a module is made of a file, whatever its ending. Asked on watchdog's threads.
+    """
+
+    extensions: tuple[str, ...]
+    is_known: Callable[[str], bool]
+
+    def hint(self, path: str, *, directory: bool, appeared: bool) -> str | None:
+        """Return what a change of ``path`` hints at: the path, "" for the whole tree, or None for nothing.
+
+        :param directory: whether the event is one of a directory.
+        :param appeared: whether the name came or went, rather than its content.
+        """
+        parts = path.split("/")
+        if parts[0].startswith("..") or path in ("", "."):
+            return ""  # a ConfigMap's swap, which names no file that changed
+        if any(passed_over(part) for part in parts):
+            return None
+        if directory:
+            return ""
+        if path.lower().endswith(self.extensions) or self.is_known(path):
+            return path
+        return "" if appeared and "." not in parts[-1] else None  # a symlink to a folder looks like a file
+
+
+class Burst(logging.Handler):
+    """Gathers hints on watchdog's threads: its event handler, and the handler of its log of lost events."""
+
+    def __init__(self, root: str, interest: Interest, wake: Callable[[], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._root, self._interest, self._wake = root, interest, wake
+        self._gate = threading.Lock()
+        self._paths: set[str] = set()
+        self._whole = self._woken = self._ended = False
+
+    def dispatch(self, event: Any) -> None:
+        """Take an event. Never raises: that would end the observer's thread."""
+        try:
+            appeared = event.event_type in ("created", "moved", "deleted")
+            for name in (event.src_path, event.dest_path):
+                if name:
+                    self._add(os.path.relpath(os.fsdecode(name), self._root), event.is_directory, appeared)
+        except Exception:
+            self._add("", True, True)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take a line of watchdog's log: events were lost."""
+        if "overflow" in record.getMessage():
+            self._add("", True, True)
+
+    def _add(self, path: str, directory: bool, appeared: bool) -> None:
+        hint = self._interest.hint(path, directory=directory, appeared=appeared)
+        if hint is None:
+            return
+        with self._gate:
+            self._whole = self._whole or hint == "" or len(self._paths) >= _MOST_PATHS
+            if not self._whole:
+                self._paths.add(hint)
+            if self._woken or self._ended:
+                return
+            self._woken = True
+        self._wake()
+
+    def take(self) -> Iterable[str] | None:
+        """Return what was gathered: paths, or None for the whole tree. On the reactor thread."""
+        with self._gate:
+            paths, whole = self._paths, self._whole
+            self._paths, self._whole, self._woken = set(), False, False
+        return None if whole else paths
+
+    def end(self) -> None:
+        """Wake nobody any more."""
+        self._ended = True
