@@ -10,7 +10,24 @@ Importing this loads neither dspy nor a reactor.
 
 from dspyreload.config import HotReloadConfig
 from dspyreload.engine import DSPyEngine
-from dspyreload.errors import DSPyReloadError, HotReloadFailed, WatcherError
+from dspyreload.errors import (
+    AlreadyRunning,
+    DSPyNotInstalled,
+    DSPyReloadError,
+    EngineClosed,
+    HotReloadFailed,
+    InvokeTimeout,
+    LMFailed,
+    MissingInput,
+    NoLM,
+    NotReady,
+    ServiceStopped,
+    SignatureRefused,
+    UnknownInput,
+    UnknownModule,
+    WatcherError,
+    WrongThread,
+)
 from dspyreload.live.service import HotReloadHandle, HotReloadService
 from dspyreload.live.stats import HotReloadStats
 from dspyreload.lm.registry import SignatureRegistry
@@ -55,8 +72,21 @@ __all__ = [
     "ModuleEntry",
     "ModuleVersion",
     "Snapshot",
-    # Errors; the others are in dspyreload.errors
+    # Errors
     "DSPyReloadError",
+    "AlreadyRunning",
+    "DSPyNotInstalled",
+    "EngineClosed",
     "HotReloadFailed",
+    "InvokeTimeout",
+    "LMFailed",
+    "MissingInput",
+    "NoLM",
+    "NotReady",
+    "ServiceStopped",
+    "SignatureRefused",
+    "UnknownInput",
+    "UnknownModule",
     "WatcherError",
+    "WrongThread",
 ]

@@ -15,7 +15,7 @@ from dspyreload.disk.check import Remark, check_directory
 from dspyreload.disk.hashes import list_hashes
 from dspyreload.disk.scan import RootMissing
 from dspyreload.errors import HotReloadFailed
-from dspyreload.model.faults import shown
+from dspyreload.model.faults import counted, shown
 
 __all__ = ["main"]
 
@@ -51,13 +51,15 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check(options: argparse.Namespace) -> int:
-    remarks = check_directory(options.directory, HotReloadConfig())
+    remarks, served = check_directory(options.directory, HotReloadConfig())
+    faults = sum(remark.level == "fault" for remark in remarks)
     if options.json:
         print(json.dumps([attrs.asdict(remark) for remark in remarks], indent=2))
     else:
         for remark in remarks:
             print(_line(remark))
-    return 1 if any(remark.level == "fault" for remark in remarks) else 0
+        print(f"{counted(served, 'module')} good, {counted(faults, 'fault')}", file=sys.stderr)
+    return 1 if faults else 0
 
 
 def _line(remark: Remark) -> str:

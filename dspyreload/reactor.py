@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Protocol
 
 from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 
-__all__ = ["IReactor", "StartThread", "start_thread"]
+__all__ = ["IReactor", "Joinable", "StartThread", "start_thread"]
 
 
 class IReactor(IReactorTime, IReactorFromThreads):
     """The features of a reactor that dspyreload uses; ``testing.ReactorClock`` has them too."""
 
 
-StartThread = Callable[[Callable[[], None], str], object]
+class Joinable(Protocol):
+    """What is needed of a thread."""
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait for its end."""
+
+
+StartThread = Callable[[Callable[[], None], str], Joinable]
 """Runs a function somewhere else than on the reactor thread: ``start_thread(target, name)``."""
 
 
-def start_thread(target: Callable[[], None], name: str) -> object:
-    """Start a daemon thread: one that is stuck in the kernel must not keep the process."""
+def start_thread(target: Callable[[], None], name: str) -> Joinable:
+    """Start a daemon thread: one that is stuck in the kernel must not keep the process.
+
+    Its last act is a ``callFromThread``; who is called there joins it, so that it is gone when that is known.
+    """
     thread = threading.Thread(target=target, name=name, daemon=True)
     thread.start()
     return thread

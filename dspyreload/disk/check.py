@@ -32,10 +32,11 @@ class Remark:
 
 def check_directory(
     directory: str | os.PathLike[str], config: HotReloadConfig, registered: Mapping[str, Registered] | None = None
-) -> list[Remark]:
-    """Read a directory as a server would at its start, and return all that is wrong or odd, by path and line.
+) -> tuple[list[Remark], int]:
+    """Read a directory as a server would at its start, and say all that is wrong or odd, by path and line.
 
     :param registered: signatures that the game registers; without them, modules that bring none are a warning.
+    :return: the remarks, and how many modules would be served.
     :raises RootMissing: where the directory can't be looked at.
     """
     known = Known()
@@ -63,14 +64,14 @@ def check_directory(
     if seen.manifest is not None and seen.manifest.fault is not None:
         faults[MANIFEST] = [seen.manifest.fault, *seen.manifest.more]
     remarks = [_remark(path, "fault", fault) for path, found in faults.items() for fault in found]
-    remarks += [_remark(path, "warning", note) for path, note in plan.notes]
+    remarks += [_remark(path, "warning", note) for path, note in (*plan.warnings, *plan.notes)]
     for path, finding in seen.findings.items():
         if finding.waits_for is not None:
             message = (
                 f"only the game knows the signature {quoted(finding.waits_for)}; the demonstrations are not checked"
             )
             remarks.append(_remark(path, "warning", Fault(message)))
-    return sorted(remarks, key=lambda remark: (remark.path, remark.line, remark.column))
+    return sorted(remarks, key=lambda remark: (remark.path, remark.line, remark.column)), len(plan.snapshot)
 
 
 def _remark(path: str, level: str, fault: Fault) -> Remark:

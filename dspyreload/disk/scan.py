@@ -102,8 +102,8 @@ class _Pass:
         desired = self._desired(manifest)
         for path, (module_id, entry) in self._targets(desired, replaced).items():
             self._look_at(path, module_id, entry)
-        if replaced and self.listing is not None and not self.listing.files:
-            # Another, empty directory lies where ours was (a volume that is not mounted yet): it removes nothing.
+        hollow = replaced and self.listing is not None and not self.listing.files
+        if hollow:  # it removes nothing
             self.findings = {path: found for path, found in self.findings.items() if found.kind is not Kind.MISSING}
             manifest, desired = None, self.request.in_force
         return Look(
@@ -115,6 +115,7 @@ class _Pass:
             unlisted=self._unlisted(desired),
             problems=self.listing.problems if self.listing is not None else None,
             root=root,
+            hollow=hollow,
         )
 
     def _identity(self) -> tuple[int, int]:

@@ -22,7 +22,7 @@ from dspyreload.live.debounce import QuietWindow
 from dspyreload.live.live import Live
 from dspyreload.live.report import report
 from dspyreload.live.stats import HotReloadStats
-from dspyreload.model.events import HotReloadEvent, ModuleChanged, ModuleSkipped, ReloadError
+from dspyreload.model.events import HotReloadEvent
 from dspyreload.model.faults import shown
 from dspyreload.model.finding import Known, Registered
 from dspyreload.model.manifest import fold
@@ -35,6 +35,7 @@ _log = Logger(namespace="dspyreload")
 
 _LONGEST_BACK_OFF = 30.0
 _STOP_LIMIT = 3.0
+_JOIN_LIMIT = 1.0  # the thread is past its last line
 _EPSILON = 0.001  # a timer may fire that much early
 
 
@@ -232,9 +233,13 @@ class Passes:
                 outcome = make_plan(snapshot, known, seen, ripe=ripe, asked=asked, now=now)
             except BaseException:
                 outcome = Failure()
-            reactor.callFromThread(self._finished, token, outcome, hints, waiters)
+            reactor.callFromThread(finished, outcome)
 
-        self._start_thread(work, "dspyreload-pass")
+        def finished(outcome: Plan | Failure) -> None:
+            thread.join(_JOIN_LIMIT)
+            self._finished(token, outcome, hints, waiters)
+
+        thread = self._start_thread(work, "dspyreload-pass")
 
     def _finished(self, token: object, outcome: Plan | Failure, hints: _Hints, waiters: list[_Waiter]) -> None:
         if token is not self._running:
@@ -255,7 +260,7 @@ class Passes:
         self._carry_out(plan)
         if plan.again:
             self.hint(plan.again)
-        self.on_root(self._known.root)
+        self.on_root(plan.root)
         for module_id, event in plan.answers.items():
             for deferred in self._asked.pop(module_id, []):
                 if event is None:
@@ -281,11 +286,10 @@ class Passes:
     def _count(self, plan: Plan) -> None:
         stats = self.stats
         stats.passes += 1
-        changed = sum(isinstance(event, ModuleChanged) for event in plan.events)
-        stats.reloads_total += changed
-        stats.reloads_failed += sum(isinstance(event, ReloadError) for event in plan.events)
-        stats.reloads_skipped += sum(isinstance(event, ModuleSkipped) for event in plan.events)
-        if changed:
+        stats.reloads_total += len(plan.changed)
+        stats.reloads_failed += len(plan.errors)
+        stats.reloads_skipped += len(plan.skipped)
+        if plan.changed:
             stats.last_reload = int(time.time() * 1000)
 
     # What goes wrong
@@ -306,12 +310,15 @@ class Passes:
         self._fail_all(lambda: HotReloadFailed(self.root, reason))
         if self.active:
             self._hints.add(None, deep=hints.deep, signatures=hints.signatures)
-            delay = min(
-                _LONGEST_BACK_OFF, self.config.rescan_interval, max(self.config.debounce, 0.1) * 2**self._failures
-            )
+            longest = min(_LONGEST_BACK_OFF, self.config.rescan_interval)
+            delay = min(longest, max(self.config.debounce, 0.1) * 2 ** min(self._failures, 16))
             self._failures += 1
-            if self._back_off is None or not self._back_off.active():
-                self._back_off = self._clock().callLater(delay, self._begin)
+            if self._back_off is None:
+                self._back_off = self._clock().callLater(delay, self._try_again)
+
+    def _try_again(self) -> None:
+        self._back_off = None
+        self._begin()
 
     def _fail_all(self, error: Callable[[], Exception], *, all_of_them: bool = False) -> None:
         asked, self._asked = self._asked, {}

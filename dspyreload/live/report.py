@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 
 from twisted.logger import Logger
 
-from dspyreload.model.events import ManifestChanged, ModuleChanged, ModuleDeleted, ModuleSkipped, ReloadError
-from dspyreload.model.faults import quoted, shown
+from dspyreload.model.events import ReloadError
+from dspyreload.model.faults import counted, quoted, shown
 from dspyreload.model.manifest import MANIFEST
 from dspyreload.model.plan import Plan
 
@@ -21,42 +22,42 @@ def report(log: Logger, plan: Plan, *, first: bool = False) -> None:
 
     :param first: whether this was the first reading, which says how much was loaded and not each of it.
     """
-    changed = [event for event in plan.events if isinstance(event, ModuleChanged)]
-    errors = [event for event in plan.events if isinstance(event, ReloadError)]
     if first:
-        names = ", ".join(shown(event.module_id) for event in changed[:_MOST_LINES])
+        names = ", ".join(shown(event.module_id) for event in plan.changed[:_MOST_LINES])
         log.info(
-            "loaded {count} modules ({names}), generation {generation}; {rejected} rejected",
-            count=len(changed),
-            names=names + (", ..." if len(changed) > _MOST_LINES else "") or "none",
+            "loaded {modules} ({names}), generation {generation}; {rejected} rejected",
+            modules=counted(len(plan.changed), "module"),
+            names=names + (", ..." if len(plan.changed) > _MOST_LINES else "") or "none",
             generation=plan.snapshot.generation,
-            rejected=len(errors),
+            rejected=len(plan.errors),
         )
     else:
-        _changes(log, plan, changed)
-    for event in plan.events:
-        if isinstance(event, ManifestChanged) and not first:
-            log.info(
-                "manifest.json is live: {added} added, {changed} changed, {removed} removed; generation {generation}",
-                added=len(event.added), changed=len(event.changed), removed=len(event.removed),
-                generation=event.generation,
-            )  # fmt: skip
+        _changes(log, plan)
     _deletions(log, plan)
-    for event in errors[:_MOST_LINES]:
+    for event in plan.errors[:_MOST_LINES]:
         _rejection(log, event)
-    if len(errors) > _MOST_LINES:
-        log.error("{count} more files are rejected", count=len(errors) - _MOST_LINES)
+    if len(plan.errors) > _MOST_LINES:
+        log.error("{count} more files are rejected", count=len(plan.errors) - _MOST_LINES)
     _asides(log, plan)
 
 
-def _changes(log: Logger, plan: Plan, changed: list[ModuleChanged]) -> None:
-    if len(changed) > _MOST_LINES:
+def _changes(log: Logger, plan: Plan) -> None:
+    for change in plan.manifest:
+        log.info(
+            "manifest.json is live: {added} added, {changed} changed, {removed} removed; generation {generation}",
+            added=len(change.added),
+            changed=len(change.changed),
+            removed=len(change.removed),
+            generation=change.generation,
+        )
+    if len(plan.changed) > _MOST_LINES:
         log.info(
             "{count} modules are live, generation {generation}",
-            count=len(changed), generation=plan.snapshot.generation,
-        )  # fmt: skip
+            count=len(plan.changed),
+            generation=plan.snapshot.generation,
+        )
         return
-    for event in changed:
+    for event in plan.changed:
         saved_at = plan.saved_at.get(event.module_id)
         after = max(0.0, time.time() - saved_at) if saved_at is not None else 0.0
         log.info(
@@ -67,14 +68,15 @@ def _changes(log: Logger, plan: Plan, changed: list[ModuleChanged]) -> None:
 
 
 def _deletions(log: Logger, plan: Plan) -> None:
-    deleted = [event for event in plan.events if isinstance(event, ModuleDeleted)]
-    for event in deleted[:_MOST_LINES]:
+    for event in plan.deleted[:_MOST_LINES]:
         log.warn(
             "{shown_id} is no longer served: its file or its manifest entry is gone; generation {generation}",
-            shown_id=shown(event.module_id), module_id=event.module_id, generation=event.generation,
-        )  # fmt: skip
-    if len(deleted) > _MOST_LINES:
-        log.warn("{count} more modules are no longer served", count=len(deleted) - _MOST_LINES)
+            shown_id=shown(event.module_id),
+            module_id=event.module_id,
+            generation=event.generation,
+        )
+    if len(plan.deleted) > _MOST_LINES:
+        log.warn("{count} more modules are no longer served", count=len(plan.deleted) - _MOST_LINES)
 
 
 def _rejection(log: Logger, event: ReloadError) -> None:
@@ -94,22 +96,21 @@ def _still(event: ReloadError) -> str:
 
 
 def _asides(log: Logger, plan: Plan) -> None:
-    for module_id, name in list(plan.pending.items())[:_MOST_LINES]:
+    for module_id, name in itertools.islice(plan.pending.items(), _MOST_LINES):
         log.info(
             "{shown_id} waits: the signature {name} is not registered, and its file brings none",
             shown_id=shown(module_id), module_id=module_id, name=quoted(name),
         )  # fmt: skip
-    for path, note in plan.notes[:_MOST_LINES]:
-        log.info(
-            "{shown_path}: {note}",
-            shown_path=shown(path),
-            note=note.message,
-            path=path,
-            line=note.line,
-            column=note.column,
+    for say, remarks in ((log.warn, plan.warnings), (log.info, plan.notes)):
+        for path, remark in remarks[:_MOST_LINES]:
+            where = ":".join(str(part) for part in (shown(path, 300), remark.line, remark.column) if part is not None)
+            say("{where}: {remark}", where=where, remark=remark.message, path=path)
+        if len(remarks) > _MOST_LINES:
+            say("{count} more remarks of this kind", count=len(remarks) - _MOST_LINES)
+    for skip in plan.skipped[:_MOST_LINES]:
+        log.debug(
+            "{shown_id} is unchanged, skipped",
+            shown_id=shown(skip.module_id),
+            module_id=skip.module_id,
+            generation=skip.generation,
         )
-    if len(plan.notes) > _MOST_LINES:
-        log.info("{count} more notes of this kind", count=len(plan.notes) - _MOST_LINES)
-    skipped = [event for event in plan.events if isinstance(event, ModuleSkipped)]
-    for event in skipped[:_MOST_LINES]:
-        log.debug("{module_id} is unchanged, skipped", module_id=shown(event.module_id), generation=event.generation)

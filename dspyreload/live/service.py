@@ -18,7 +18,7 @@ from dspyreload.live.passes import Passes
 from dspyreload.live.stats import HotReloadStats
 from dspyreload.live.watcher import MakeObserver, WatcherService, make_observer
 from dspyreload.model.events import HotReloadEvent
-from dspyreload.model.faults import shown
+from dspyreload.model.faults import counted, shown
 from dspyreload.reactor import IReactor
 
 __all__ = ["Host", "HotReloadHandle", "HotReloadService"]
@@ -167,9 +167,9 @@ class HotReloadService(MultiService):
             return
         self._ready = True
         _log.info(
-            "watching {directory} ({method}); {count} modules are live, generation {generation}",
+            "watching {directory} ({method}); {modules} live, generation {generation}",
             directory=shown(self.engine.directory), method=watcher.method or "by the timer alone",
-            count=len(self.engine.live.snapshot), generation=self.engine.live.snapshot.generation,
+            modules=counted(len(self.engine.live.snapshot), "module"), generation=self.engine.live.snapshot.generation,
         )  # fmt: skip
         waiting, self._waiting = self._waiting, []
         for deferred in waiting:

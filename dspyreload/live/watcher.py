@@ -32,6 +32,7 @@ MakeObserver = Callable[[bool], "BaseObserver"]
 """Makes an observer that is not started: ``make_observer(polling)``."""
 
 _STOP_LIMIT = 3.0
+_JOIN_LIMIT = 1.0  # the thread is past its last line
 _RETRY_KERNEL = 30.0
 _QUEUE_LOGGER = "watchdog.observers.inotify_c"
 
@@ -139,9 +140,13 @@ class WatcherService(Service):
 
         def work() -> None:
             outcome = _arm(self.root, self._interest, self._polling, self._make_observer, self._wake)
-            self._reactor.callFromThread(self._arrived, token, outcome)
+            self._reactor.callFromThread(arrived, outcome)
 
-        self._start_thread(work, "dspyreload-arm")
+        def arrived(outcome: _Armed) -> None:
+            thread.join(_JOIN_LIMIT)
+            self._arrived(token, outcome)
+
+        thread = self._start_thread(work, "dspyreload-arm")
 
     def _wake(self, burst: Burst) -> None:
         self._reactor.callFromThread(self._empty, burst)
@@ -254,6 +259,7 @@ def _stop(armed: _Armed, reactor: IReactor, start_thread: StartThread) -> Deferr
     limit = reactor.callLater(_STOP_LIMIT, give_up)
 
     def ended() -> None:
+        thread.join(_JOIN_LIMIT)
         if limit.active():
             limit.cancel()
             done.callback(None)
@@ -264,5 +270,5 @@ def _stop(armed: _Armed, reactor: IReactor, start_thread: StartThread) -> Deferr
         finally:
             reactor.callFromThread(ended)
 
-    start_thread(work, "dspyreload-disarm")
+    thread = start_thread(work, "dspyreload-disarm")
     return done

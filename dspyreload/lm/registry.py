@@ -18,9 +18,12 @@ _RESERVED = ("signature", "demos", "config", "lm", "new_signature", "prediction"
 
 
 class SignatureRegistry:
-    """DSPy signature classes, by the name that module files use (``signature_name``)."""
+    """DSPy signature classes, by the name that module files use (``signature_name``).
 
-    def __init__(self, changed: Callable[[str], None]) -> None:
+    :param changed: called with the name after each registration.
+    """
+
+    def __init__(self, changed: Callable[[str], None] = lambda name: None) -> None:
         self._changed = changed
         self._classes: dict[str, Any] = {}
         self._registered: dict[str, Registered] = {}

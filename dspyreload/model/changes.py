@@ -41,7 +41,7 @@ class Changes:
     gone: list[str] = attrs.field(factory=list)
     errors: list[tuple[str, Fault, str | None]] = attrs.field(factory=list)
     skipped: list[str] = attrs.field(factory=list)
-    notes: list[tuple[str, Fault]] = attrs.field(factory=list)
+    warnings: list[tuple[str, Fault]] = attrs.field(factory=list)
     claims: dict[str, tuple[str, ...]] = attrs.field(factory=dict)
     collided: dict[str, str] = attrs.field(factory=dict)
     manifest: ManifestFinding | None = None
@@ -108,7 +108,7 @@ class Changes:
                 continue
             if finding.kind in (Kind.GOOD, Kind.PENDING) or self.decides(path):
                 self.found[path] = finding
-                self.notes += [(path, warning) for warning in finding.warnings]
+                self.warnings += [(path, warning) for warning in finding.warnings]
             else:
                 self.suspect(path)
 
@@ -125,4 +125,4 @@ class Changes:
             if found.fault is not None:
                 self.errors.append((MANIFEST, and_more(found.fault, found.more), None))
             else:
-                self.notes += [(MANIFEST, warning) for warning in found.warnings]
+                self.warnings += [(MANIFEST, warning) for warning in found.warnings]

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-__all__ = ["Fault", "FaultError", "Warned", "place_words", "quoted", "raise_first", "shown"]
+__all__ = ["Fault", "FaultError", "Warned", "counted", "place_words", "quoted", "raise_first", "shown"]
 
 Path = tuple[str | int, ...]
 """The way to a value in a JSON document: keys and indices from 0."""
@@ -61,6 +61,11 @@ def shown(text: str, limit: int = 200) -> str:
 def quoted(text: Any, limit: int = 60) -> str:
     """Quote a value as JSON would, harmless and short: ``"emotion"``."""
     return shown(json.dumps(text, ensure_ascii=False, default=str), limit)
+
+
+def counted(count: int, noun: str) -> str:
+    """Return ``1 module`` or ``2 modules``."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
 _ONE_OF = {"demos": "demo", "inputs": "input", "outputs": "output", "include": "include", "fallback": "fallback"}

@@ -110,7 +110,7 @@ class Known:
     :ivar manifest_reported: digest of the manifest that was last rejected for its files.
     :ivar collided: files whose id another file has, and that id.
     :ivar problems: what was said of folders and files that can't be looked at, by path.
-    :ivar root: device and inode of the modules directory.
+    :ivar root: device and inode of the modules directory when it last held a file.
     """
 
     findings: dict[str, Finding] = attrs.field(factory=dict)
@@ -139,6 +139,7 @@ class Look:
     :ivar whole: whether the whole tree was looked at.
     :ivar unlisted: files that ``desired`` does not list; None where the tree was not listed.
     :ivar root: device and inode of the modules directory.
+    :ivar hollow: another, empty directory lies where it was (a volume that is not mounted yet).
     """
 
     findings: dict[str, Finding]
@@ -149,3 +150,4 @@ class Look:
     unlisted: frozenset[str] | None = None
     problems: Mapping[str, str] | None = None
     root: tuple[int, int] | None = None
+    hollow: bool = False

@@ -105,6 +105,8 @@ def _syntax(text: str, fault: json.JSONDecodeError) -> FaultError:
     before = text[: fault.pos].rstrip()
     if text[fault.pos : fault.pos + 1] in ("}", "]") and before.endswith(","):
         return FaultError(f"a comma too many before the closing {text[fault.pos]}", offset=len(before) - 1)
+    if fault.msg.startswith(("Expecting property", "Expecting value")) and text.startswith(",", fault.pos):
+        return FaultError("a comma too many", offset=fault.pos)
     if not text[fault.pos :].strip():
         return FaultError("the file ends too early; is it half written, or a } or ] missing?", offset=len(before))
     if fault.msg.startswith("Expecting") and text.startswith(("//", "/*", "#"), fault.pos):

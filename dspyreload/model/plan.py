@@ -36,22 +36,31 @@ class Plan:
     """The outcome of a pass.
 
     :ivar snapshot: what to serve; the very object that serves already where nothing changes.
-    :ivar events: in the order in which subscribers see them.
+    :ivar events: in the order in which subscribers see them: ``manifest``, ``changed``, ``deleted``, ``errors`` and
+        ``skipped``, which are kept apart too, so that nobody has to walk through all of them on the reactor.
     :ivar answers: for each id that was asked for, its event, or None where there is no such module; without those
         whose file is looked at a second time.
     :ivar again: paths to be looked at a second time.
-    :ivar notes: path and text of what is odd, each to be said once.
+    :ivar notes: files that the manifest does not list, each to be said once; ``warnings``: what else is odd of files.
     :ivar pending: modules that wait, by id, for the signature of that name.
     :ivar saved_at: when each changed module's file was saved, in seconds since the epoch.
+    :ivar root: device and inode of the modules directory as it is now.
     """
 
     snapshot: Snapshot
     events: tuple[HotReloadEvent, ...]
+    manifest: tuple[ManifestChanged, ...]
+    changed: tuple[ModuleChanged, ...]
+    deleted: tuple[ModuleDeleted, ...]
+    errors: tuple[ReloadError, ...]
+    skipped: tuple[ModuleSkipped, ...]
     answers: dict[str, HotReloadEvent | None]
     again: frozenset[str]
     notes: tuple[tuple[str, Fault], ...]
+    warnings: tuple[tuple[str, Fault], ...]
     pending: dict[str, str]
     saved_at: dict[str, float]
+    root: tuple[int, int] | None
     _known: Known
 
 
@@ -95,26 +104,32 @@ def _plan(changes: Changes, asked: frozenset[str]) -> Plan:
     after = before
     if changes.live or gone or changes.in_force is not before.manifest or changes.first:
         after = before.commit(changes.live, gone, changes.in_force)
-    events = (
-        *_manifest_event(before, after),
-        *(
-            ModuleChanged(generation=after.generation, module_id=name, path=version.path, version=version.version)
-            for name, version in sorted(changes.live.items())
-        ),
-        *(ModuleDeleted(generation=after.generation, module_id=name) for name in gone),
-        *(_error(after, *error) for error in changes.errors),
-        *(
-            ModuleSkipped(generation=after.generation, module_id=name)
-            for name in sorted(set(changes.skipped))
-            if name in after and name not in changes.live
-        ),
+    number = after.generation
+    manifest = _manifest_event(before, after)
+    changed = tuple(
+        ModuleChanged(generation=number, module_id=name, path=version.path, version=version.version)
+        for name, version in sorted(changes.live.items())
     )
+    deleted = tuple(ModuleDeleted(generation=number, module_id=name) for name in gone)
+    errors = tuple(_error(after, *error) for error in changes.errors)
+    skipped = tuple(
+        ModuleSkipped(generation=number, module_id=name)
+        for name in sorted(set(changes.skipped))
+        if name in after and name not in changes.live
+    )
+    events: tuple[HotReloadEvent, ...] = (*manifest, *changed, *deleted, *errors, *skipped)
     return Plan(
         snapshot=after,
         events=events,
+        manifest=manifest,
+        changed=changed,
+        deleted=deleted,
+        errors=errors,
+        skipped=skipped,
         answers=_answers(changes, after, events, asked),
         again=frozenset(changes.suspects),
-        notes=(*changes.notes, *_oddities(changes)),
+        notes=_unlisted(changes),
+        warnings=(*changes.warnings, *_problems(changes)),
         pending={
             str(finding.module_id): finding.waits_for
             for finding in changes.found.values()
@@ -125,6 +140,7 @@ def _plan(changes: Changes, asked: frozenset[str]) -> Plan:
             for name, version in changes.live.items()
             if (finding := changes.latest(version.path)) is not None
         },
+        root=changes.seen.root,
         known=_learned(changes),
     )
 
@@ -190,16 +206,17 @@ def _paths_of(changes: Changes, module_id: str) -> set[str]:
     return paths
 
 
-def _oddities(changes: Changes) -> list[tuple[str, Fault]]:
-    """Name what is odd about files that are no modules, where it is new."""
-    seen, known = changes.seen, changes.known
-    said: list[tuple[str, str]] = []
-    if seen.unlisted is not None:
-        fresh = sorted(seen.unlisted - known.unlisted)
-        said += [(path, "manifest.json does not list this file; it is not served") for path in fresh]
-    problems = seen.problems or {}
-    said += [(path or ".", text) for path, text in sorted(problems.items()) if known.problems.get(path) != text]
-    return [(path, Fault(text)) for path, text in said]
+def _unlisted(changes: Changes) -> tuple[tuple[str, Fault], ...]:
+    if changes.seen.unlisted is None:
+        return ()
+    fresh = sorted(changes.seen.unlisted - changes.known.unlisted)
+    return tuple((path, Fault("manifest.json does not list this file; it is not served")) for path in fresh)
+
+
+def _problems(changes: Changes) -> tuple[tuple[str, Fault], ...]:
+    """Name the folders and files that can't be looked at, where that is new."""
+    problems, said = changes.seen.problems or {}, changes.known.problems
+    return tuple((path or ".", Fault(text)) for path, text in sorted(problems.items()) if said.get(path) != text)
 
 
 def _learned(changes: Changes) -> Known:
@@ -218,7 +235,7 @@ def _learned(changes: Changes) -> Known:
         manifest_reported=changes.manifest_reported,
         collided=changes.collided,
         problems=seen.problems if seen.problems is not None else known.problems,
-        root=seen.root,
+        root=known.root if seen.hollow else seen.root,
     )
 
 
