@@ -17,11 +17,12 @@ from twisted.python.failure import Failure
 
 from dspyreload.config import HotReloadConfig
 from dspyreload.disk.scan import Request, RootMissing, look
-from dspyreload.errors import HotReloadFailed, ServiceStopped, UnknownModule
+from dspyreload.errors import HotReloadFailed, ServiceStopped
 from dspyreload.live.debounce import QuietWindow
 from dspyreload.live.live import Live
 from dspyreload.live.report import report
 from dspyreload.live.stats import HotReloadStats
+from dspyreload.live.waiters import Waiters
 from dspyreload.model.events import HotReloadEvent
 from dspyreload.model.faults import shown
 from dspyreload.model.finding import Known, Registered
@@ -55,20 +56,6 @@ class _Hints:
         self.signatures.update(signatures)
 
 
-@attrs.define(eq=False)
-class _Waiter:
-    """Somebody who waits for a pass.
-
-    :ivar patience: how many further looks to wait for, where a file was missing or broken at the first.
-    :ivar stubborn: a pass that fails is not the end of waiting.
-    """
-
-    deferred: Deferred[tuple[HotReloadEvent, ...]]
-    patience: int
-    stubborn: bool
-    events: list[HotReloadEvent] = attrs.field(factory=list)
-
-
 class Passes:
     """Looks at the modules directory whenever there is reason to, and commits what is good.
 
@@ -96,8 +83,7 @@ class Passes:
         self._clock, self._registered, self._start_thread = clock, registered, start_thread
         self._known = Known()
         self._hints = _Hints()
-        self._asked: dict[str, list[Deferred[HotReloadEvent]]] = {}
-        self._waiters: list[_Waiter] = []
+        self._waiters = Waiters()
         self._window: QuietWindow | None = None
         self._back_off: IDelayedCall | None = None
         self._failures = 0
@@ -119,28 +105,21 @@ class Passes:
 
     def reload_module(self, module_id: str) -> Deferred[HotReloadEvent]:
         """Look at one module now; see ``DSPyEngine.reload_module``."""
-
-        def detach(deferred: Deferred[HotReloadEvent]) -> None:
-            if deferred in self._asked.get(module_id, ()):
-                self._asked[module_id].remove(deferred)
-
-        deferred: Deferred[HotReloadEvent] = Deferred(detach)
-        self._asked.setdefault(module_id, []).append(deferred)
+        deferred = self._waiters.for_module(module_id)
         self._hints.add(self._paths_of(module_id) or None)
         self._begin()
         return deferred
 
     def reload_all(self, *, patience: int = 1, stubborn: bool = False) -> Deferred[tuple[HotReloadEvent, ...]]:
-        """Look at every byte of the whole tree now; see ``DSPyEngine.reload_all`` and :class:`_Waiter`."""
+        """Look at every byte of the whole tree now; see ``DSPyEngine.reload_all``.
 
-        def detach(deferred: Deferred[tuple[HotReloadEvent, ...]]) -> None:
-            self._waiters = [waiter for waiter in self._waiters if waiter.deferred is not deferred]
-
-        waiter = _Waiter(Deferred(detach), patience, stubborn)
-        self._waiters.append(waiter)
+        :param patience: how many further looks to wait for, where a file was missing or broken at the first.
+        :param stubborn: a pass that fails is not the end of waiting.
+        """
+        deferred = self._waiters.for_all(patience, stubborn)
         self._hints.add(None, deep=True)
         self._begin()
-        return waiter.deferred
+        return deferred
 
     def signature_changed(self, name: str) -> None:
         """Check again what names a signature: when a service runs, by a pass; else here and now."""
@@ -148,7 +127,10 @@ class Passes:
             self._hints.add((), signatures=(name,))
             self._quiet_window().hint()
         elif self.live.snapshot.generation:
-            self.look_here(paths=(), signatures=(name,))
+            try:
+                self.look_here(paths=(), signatures=(name,))
+            except RootMissing:
+                self._hints.add((), signatures=(name,))  # for the pass that finds the directory again
 
     def look_here(self, *, paths: Iterable[str] | None = None, signatures: Iterable[str] = ()) -> None:
         """Look and commit on the calling thread: before any service runs, when nobody is held up by it.
@@ -173,7 +155,7 @@ class Passes:
         if self._back_off is not None:
             self._back_off.cancel()
             self._back_off = None
-        self._fail_all(lambda: ServiceStopped("the service stopped before the pass was done"), all_of_them=True)
+        self._waiters.fail(lambda: ServiceStopped("the service stopped before the pass was done"), all_of_them=True)
         running, self._running = self._running, None
         if running is None:
             return succeed(None)
@@ -221,9 +203,9 @@ class Passes:
         known, snapshot, now = self._known, self.live.snapshot, self._clock().seconds()
         quiet = self.config.debounce - _EPSILON
         ripe = frozenset(p for p, since in known.suspects.items() if now - since >= quiet or now < since)
-        asked = frozenset(self._asked)
+        asked = self._waiters.asked
         request = self._request(hints, asked, ripe)
-        waiters, reactor = list(self._waiters), self._clock()
+        aboard, reactor = self._waiters.aboard(), self._clock()
         token = self._running = object()
 
         def work() -> None:
@@ -237,11 +219,15 @@ class Passes:
 
         def finished(outcome: Plan | Failure) -> None:
             thread.join(_JOIN_LIMIT)
-            self._finished(token, outcome, hints, waiters)
+            self._finished(token, outcome, hints, aboard)
 
-        thread = self._start_thread(work, "dspyreload-pass")
+        try:
+            thread = self._start_thread(work, "dspyreload-pass")
+        except RuntimeError:  # the machine has no thread left
+            self._running = None
+            self._failed(Failure(), hints)
 
-    def _finished(self, token: object, outcome: Plan | Failure, hints: _Hints, waiters: list[_Waiter]) -> None:
+    def _finished(self, token: object, outcome: Plan | Failure, hints: _Hints, aboard: tuple[object, ...]) -> None:
         if token is not self._running:
             if self._left is not None and self._left[0] is token:
                 (_token, done), self._left = self._left, None
@@ -251,28 +237,19 @@ class Passes:
         if isinstance(outcome, Failure):
             self._failed(outcome, hints)
         else:
-            self._succeeded(outcome, waiters)
+            self._succeeded(outcome, aboard)
         if self._due and self._running is None:
             self._begin()
 
-    def _succeeded(self, plan: Plan, waiters: list[_Waiter]) -> None:
+    def _succeeded(self, plan: Plan, aboard: tuple[object, ...]) -> None:
+        if self._root_said:
+            _log.info("{root}: the modules directory is back", root=shown(self.root))
         self._failures, self._root_said = 0, False
         self._carry_out(plan)
         if plan.again:
             self.hint(plan.again)
         self.on_root(plan.root)
-        for module_id, event in plan.answers.items():
-            for deferred in self._asked.pop(module_id, []):
-                if event is None:
-                    deferred.errback(UnknownModule(module_id, _few(self.live.snapshot)))
-                else:
-                    deferred.callback(event)
-        for waiter in waiters:
-            waiter.events += plan.events
-            waiter.patience -= 1
-            if waiter in self._waiters and (not plan.again or waiter.patience < 0):
-                self._waiters.remove(waiter)
-                waiter.deferred.callback(tuple(waiter.events))
+        self._waiters.answer(plan, aboard)
 
     def _carry_out(self, plan: Plan) -> None:
         first = self.live.snapshot.generation == 0
@@ -307,7 +284,7 @@ class Passes:
         else:
             reason = shown(f"{failure.type.__name__ if failure.type else ''}: {failure.value}")
             _log.failure("a pass failed; it is tried again", failure)
-        self._fail_all(lambda: HotReloadFailed(self.root, reason))
+        self._waiters.fail(lambda: HotReloadFailed(self.root, reason))
         if self.active:
             self._hints.add(None, deep=hints.deep, signatures=hints.signatures)
             longest = min(_LONGEST_BACK_OFF, self.config.rescan_interval)
@@ -319,16 +296,6 @@ class Passes:
     def _try_again(self) -> None:
         self._back_off = None
         self._begin()
-
-    def _fail_all(self, error: Callable[[], Exception], *, all_of_them: bool = False) -> None:
-        asked, self._asked = self._asked, {}
-        waiters = [waiter for waiter in self._waiters if all_of_them or not waiter.stubborn]
-        self._waiters = [waiter for waiter in self._waiters if waiter not in waiters]
-        for deferreds in asked.values():
-            for deferred in deferreds:
-                deferred.errback(error())
-        for waiter in waiters:
-            waiter.deferred.errback(error())
 
     def _give_up(self, token: object) -> None:
         if self._left is not None and self._left[0] is token:
@@ -347,8 +314,3 @@ class Passes:
         if snapshot.manifest is not None and module_id in snapshot.manifest.modules:
             paths.add(snapshot.manifest[module_id].path)
         return paths
-
-
-def _few(snapshot: Mapping[str, object]) -> list[str]:
-    """Return the ids to search for the nearest one; in a large tree that would hold up the reactor."""
-    return list(snapshot) if len(snapshot) <= 500 else []
