@@ -51,14 +51,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check(options: argparse.Namespace) -> int:
-    remarks, served = check_directory(options.directory, HotReloadConfig())
+    remarks = check_directory(options.directory, HotReloadConfig())
     faults = sum(remark.level == "fault" for remark in remarks)
     if options.json:
         print(json.dumps([attrs.asdict(remark) for remark in remarks], indent=2))
     else:
         for remark in remarks:
             print(_line(remark))
-        print(f"{counted(served, 'module')} good, {counted(faults, 'fault')}", file=sys.stderr)
+        print(f"dspyreload: {counted(faults, 'fault')}", file=sys.stderr)
     return 1 if faults else 0
 
 

@@ -32,11 +32,10 @@ class Remark:
 
 def check_directory(
     directory: str | os.PathLike[str], config: HotReloadConfig, registered: Mapping[str, Registered] | None = None
-) -> tuple[list[Remark], int]:
-    """Read a directory as a server would at its start, and say all that is wrong or odd, by path and line.
+) -> list[Remark]:
+    """Read a directory as a server would at its start, and return all that is wrong or odd, by path and line.
 
     :param registered: signatures that the game registers; without them, modules that bring none are a warning.
-    :return: the remarks, and how many modules would be served.
     :raises RootMissing: where the directory can't be looked at.
     """
     known = Known()
@@ -71,7 +70,7 @@ def check_directory(
                 f"only the game knows the signature {quoted(finding.waits_for)}; the demonstrations are not checked"
             )
             remarks.append(_remark(path, "warning", Fault(message)))
-    return sorted(remarks, key=lambda remark: (remark.path, remark.line, remark.column)), len(plan.snapshot)
+    return sorted(remarks, key=lambda remark: (remark.path, remark.line, remark.column))
 
 
 def _remark(path: str, level: str, fault: Fault) -> Remark:

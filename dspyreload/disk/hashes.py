@@ -63,7 +63,8 @@ def _rewritten(text: str, manifest: ModuleManifest, digests: dict[str, str]) -> 
             assert path.key is not None
             line = text.rfind("\n", 0, path.key)
             indent = text[line + 1 : path.key]
-            separator = f",\n{indent}" if line >= 0 and not indent.strip() else ", "
+            newline = "\r\n" if text[line - 1 : line] == "\r" else "\n"
+            separator = f",{newline}{indent}" if line >= 0 and not indent.strip() else ", "
             edits.append((path.end, path.end, f'{separator}"hash": {value}'))
     for start, end, value in sorted(edits, reverse=True):
         text = text[:start] + value + text[end:]
@@ -73,16 +74,16 @@ def _rewritten(text: str, manifest: ModuleManifest, digests: dict[str, str]) -> 
 def _replace(path: str, text: str) -> None:
     """Write a file beside the old one and rename it over: a reader sees one or the other."""
     path = os.path.realpath(path)
-    handle, name = tempfile.mkstemp(prefix=".manifest-", suffix=".tmp", dir=os.path.dirname(path))
+    name = ""
     try:
+        handle, name = tempfile.mkstemp(prefix=".manifest-", suffix=".tmp", dir=os.path.dirname(path))
         with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(name, os.stat(path).st_mode & 0o7777)
         os.replace(name, path)
-    except BaseException as error:
-        os.unlink(name)
-        if isinstance(error, OSError):
-            raise HotReloadFailed(MANIFEST, f"it can't be written: {error.strerror}") from None
-        raise
+    except OSError as error:
+        if name:
+            os.unlink(name)
+        raise HotReloadFailed(MANIFEST, f"it can't be written: {error.strerror}") from None

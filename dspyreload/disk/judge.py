@@ -65,7 +65,7 @@ def _placed(data: bytes, message: str, path: Path, key: bool, offset: int | None
     try:
         text = text_of(data)
     except FaultError:
-        text = data.decode("utf-8", "replace")
+        text = data.decode("utf-8", "replace").removeprefix("\ufeff")
     if offset is None:
         try:
             offset = locate(text, path, key=key)

@@ -130,7 +130,7 @@ class _Pass:
         """Return what is new about the manifest, or None."""
         before, request = self.known.manifest, self.request
         if before is not None:
-            hinted = request.paths is None or MANIFEST in request.paths or MANIFEST in self.known.suspects
+            hinted = request.paths is None or MANIFEST in request.paths | self.known.suspects.keys() or before.racy
             if not (request.watch_manifest and hinted):
                 return None
             certain = not before.racy and before.stamp is not None and not request.deep
@@ -143,6 +143,8 @@ class _Pass:
         if before is not None and before.digest == read.digest:
             return msgspec.structs.replace(before, stamp=read.stamp, racy=read.racy)
         found = ManifestFinding(stamp=read.stamp, digest=read.digest, racy=read.racy)
+        if request.in_force is not None and request.in_force.digest == read.digest:
+            return msgspec.structs.replace(found, manifest=request.in_force)
         try:
             manifest = parse_manifest(read.data, read.digest)
         except FaultError as error:

@@ -40,53 +40,60 @@ class Listing:
 def list_tree(root: str, extensions: tuple[str, ...], limit: int) -> Listing:
     """List what may be a module under the real path ``root``; at most ``limit`` files.
 
-    Symlinked folders are followed where they stay inside and do not lead back to a folder above themselves.
+    A symlinked folder is followed where it stays inside, each at most once, so that links can lead round for no longer
+    than the tree is large.
     """
-    found = Listing()
-    stack: list[tuple[str, tuple[str, ...]]] = [("", (root,))]
-    while stack:
-        folder, above = stack.pop()
-        try:
-            with os.scandir(f"{root}/{folder}") as entries:
-                for entry in entries:
-                    if len(found.files) >= limit:
-                        found.problems[""] = f"more than {limit:,} files; the rest is left out"
-                        return found
-                    _sort_in(entry, folder, root, above, extensions, found, stack)
-        except OSError as error:
-            found.problems[folder] = f"the folder can't be listed: {shown(error.strerror or str(error))}"
-    return found
+    return _Lister(root, extensions, limit).list()
 
 
-def _sort_in(
-    entry: os.DirEntry[str],
-    folder: str,
-    root: str,
-    above: tuple[str, ...],
-    extensions: tuple[str, ...],
-    found: Listing,
-    stack: list[tuple[str, tuple[str, ...]]],
-) -> None:
-    name = entry.name
-    if passed_over(name):
-        return
-    path = f"{folder}/{name}" if folder else name
-    if not name.isascii():
-        try:
-            name.encode()
-        except UnicodeEncodeError:
-            found.problems[path] = "the name is not UTF-8; rename the file"
+class _Lister:
+    def __init__(self, root: str, extensions: tuple[str, ...], limit: int) -> None:
+        self.root, self.extensions, self.limit = root, extensions, limit
+        self.found = Listing()
+        self.folders = [""]
+        self.followed: set[str] = set()
+
+    def list(self) -> Listing:
+        while self.folders:
+            folder = self.folders.pop()
+            try:
+                with os.scandir(f"{self.root}/{folder}") as entries:
+                    for entry in entries:
+                        self.sort_in(entry, folder)
+            except OSError as error:
+                self.found.problems[folder] = f"the folder can't be listed: {shown(error.strerror or str(error))}"
+        return self.found
+
+    def sort_in(self, entry: os.DirEntry[str], folder: str) -> None:
+        name = entry.name
+        if passed_over(name):
             return
-    try:
-        if entry.is_dir():
-            if not entry.is_symlink():
-                stack.append((path, above))
-            else:
-                real = os.path.realpath(entry.path)
-                if real.startswith(f"{root}/") and real not in above and not f"{root}/{folder}/".startswith(f"{real}/"):
-                    stack.append((path, (*above, real)))
-        elif name.lower().endswith(extensions) and path != MANIFEST:
-            info = entry.stat()
-            found.files[path] = stamp_of(info) if entry.is_file() else None
-    except OSError:
-        return  # a symlink that leads nowhere, or gone since the folder was listed
+        path = f"{folder}/{name}" if folder else name
+        try:
+            if entry.is_dir():
+                if not entry.is_symlink() or self.leads_inside(entry.path, folder):
+                    self.folders.append(path)
+            elif name.lower().endswith(self.extensions) and path != MANIFEST:
+                self.put(path, stamp_of(entry.stat()) if entry.is_file() else None)
+        except OSError:
+            return  # a symlink that leads nowhere, or gone since the folder was listed
+
+    def put(self, path: str, stamp: Stamp | None) -> None:
+        try:
+            path.encode()
+        except UnicodeEncodeError:
+            self.found.problems[path] = "the name is not UTF-8; rename the file"
+            return
+        if len(self.found.files) >= self.limit:
+            self.found.problems[""] = f"more than {self.limit:,} files; the rest is left out"
+            self.folders.clear()
+        else:
+            self.found.files[path] = stamp
+
+    def leads_inside(self, link: str, folder: str) -> bool:
+        real = os.path.realpath(link)
+        above = f"{self.root}/{folder}/".startswith(f"{real}/")
+        if above or real in self.followed or not real.startswith(f"{self.root}/"):
+            return False
+        self.followed.add(real)
+        return True

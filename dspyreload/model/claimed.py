@@ -26,11 +26,20 @@ def plan_claimed(changes: Changes) -> None:
         for module_id in (finding.module_id, before.module_id if before is not None else None):
             if module_id is not None:
                 affected.setdefault(fold(module_id))
+        kept = changes.snapshot.get(changes.kept.pop(path, ""))
+        if kept is not None and kept.path == path:
+            affected[fold(kept.module_id)] = kept
         _claim(changes, path, before, finding)
         if finding.kind in (Kind.BROKEN, Kind.UNREADABLE):
             changes.reject(path, finding)
-    for key in sorted(affected):
-        _settle(changes, key, affected[key] or _live_under(changes, key))
+    free = [_settle(changes, key, affected[key] or _live_under(changes, key)) for key in sorted(affected)]
+    for version in free:
+        if version is None or version.module_id in changes.live:
+            continue
+        if version.path in changes.collided:  # its file asks for an id that it can't have: it keeps the one it had
+            changes.kept[version.path] = version.module_id
+        else:
+            changes.gone.append(version.module_id)
 
 
 def claimants(changes: Changes, key: str) -> tuple[str, ...]:
@@ -47,11 +56,12 @@ def _claim(changes: Changes, path: str, before: Finding | None, finding: Finding
         changes.claims[key] = tuple(sorted({*claimants(changes, key), path}))
 
 
-def _settle(changes: Changes, key: str, live: ModuleVersion | None) -> None:
+def _settle(changes: Changes, key: str, live: ModuleVersion | None) -> ModuleVersion | None:
+    """Say which file has an id, and return the live version that lost its file to none."""
     paths = claimants(changes, key)
     if live is not None and live.path in changes.suspects:
         _hold_newcomers(changes, key, live.path)
-        return
+        return None
     able = (Kind.GOOD, Kind.PENDING)
     good = [path for path in paths if (found := changes.latest(path)) is not None and found.kind in able]
     holder = live.path if live is not None and live.path in paths else (good[0] if good else None)
@@ -62,8 +72,7 @@ def _settle(changes: Changes, key: str, live: ModuleVersion | None) -> None:
             _collide(changes, path, str(holder))
     if holder is not None and finding is not None:
         changes.serve(holder, finding)
-    if live is not None and (finding is None or finding.module_id != live.module_id):
-        changes.gone.append(live.module_id)
+    return live if live is not None and (finding is None or finding.module_id != live.module_id) else None
 
 
 def _hold_newcomers(changes: Changes, key: str, suspect: str) -> None:

@@ -8,10 +8,13 @@ from typing import Any
 __all__ = ["is_dspy_state"]
 
 _PREDICTOR_KEYS = {"traces", "train", "demos", "signature"}
+_MODULE_KEYS = {"module_id", "instruction", "instruction_file", "predictor_type", "signature_name"}
 
 
 def is_dspy_state(value: Mapping[str, Any]) -> bool:
     """Say whether a JSON object is a saved DSPy program: of one bare predictor, or of several by name."""
+    if not _MODULE_KEYS.isdisjoint(value):
+        return False
     if value.keys() >= _PREDICTOR_KEYS:
         return True
     metadata = value.get("metadata")

@@ -74,11 +74,11 @@ _ONE_OF = {"demos": "demo", "inputs": "input", "outputs": "output", "include": "
 def place_words(path: Path) -> str:
     """Name a place as a person would: ``("demos", 2, "inputs")`` is ``demo 3, "inputs"``."""
     words: list[str] = []
-    for part in path:
-        if isinstance(part, int):
-            name = path[len(words) - 1] if words else ""
-            last = words.pop() if words else "item"
-            words.append(f"{_ONE_OF.get(str(name), last + ' item')} {part + 1}")
-        else:
+    for depth, part in enumerate(path):
+        if isinstance(part, str):
             words.append(quoted(part))
+            continue
+        above = words.pop() if words else "item"
+        noun = _ONE_OF.get(str(path[depth - 1])) if depth in (1, 2) else None
+        words.append(f"{noun or above + ' item'} {part + 1}")
     return ", ".join(words)

@@ -20,7 +20,7 @@ __all__ = ["Place", "line_column", "locate", "parse", "text_of", "walk"]
 _BOM = b"\xef\xbb\xbf"
 _CONFLICT = re.compile(r"^(<{7}|={7}|>{7}|\|{7})(?= |\r?$)", re.MULTILINE)
 _TOKEN = re.compile(r'[ \t\r\n]*(?:("[^"\\]*(?:\\.[^"\\]*)*")|([{}\[\],:])|([^\s{}\[\],:"]+))', re.DOTALL)
-_LONE = re.compile(r"(?<!\\)(?:\\\\)*\\u[dD](?:[89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|[c-fC-F][0-9a-fA-F]{2})")
+_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
 
 _WORDS = {
     "Expecting ',' delimiter": "a comma is missing here",
@@ -125,15 +125,31 @@ def _odd_token(text: str) -> FaultError | None:
     """Find what Python's json accepts and RFC 8259, or msgspec, does not."""
     for token in _TOKEN.finditer(text):
         string, _mark, bare = token.groups()
-        if string and (lone := _LONE.search(string)):
-            return FaultError(
-                r"half of a \u pair: a character that does not exist", offset=token.start(1) + lone.start()
-            )
+        if string and (lone := _half_pair(string)) is not None:
+            return FaultError(r"half of a \u pair: a character that does not exist", offset=token.start(1) + lone)
         if bare in ("NaN", "Infinity", "-Infinity"):
             return FaultError(f"{bare} is not JSON; write a number or null", offset=token.start(3))
         if bare and bare[-1].isdigit() and (len(bare) > 300 or abs(float(bare)) == float("inf")):
             return FaultError("a number that is too large", offset=token.start(3))
     return None
+
+
+def _half_pair(string: str) -> int | None:
+    """Return the offset of the first half of a surrogate pair that has no other half."""
+    open_at: int | None = None
+    end = 0
+    for escape in _ESCAPE.finditer(string):
+        code = int(escape[1], 16) if escape[1] else 0
+        if open_at is not None:
+            if 0xDC00 <= code <= 0xDFFF and escape.start() == end:
+                open_at = None
+                continue
+            return open_at
+        if 0xDC00 <= code <= 0xDFFF:
+            return escape.start()
+        if 0xD800 <= code <= 0xDBFF:
+            open_at, end = escape.start(), escape.end()
+    return open_at
 
 
 def walk(text: str) -> Iterator[Place]:

@@ -95,7 +95,8 @@ def apply(known: Known, plan: Plan) -> None:
     known.users.update(new.users)
     known.suspects, known.racy, known.unlisted = new.suspects, new.racy, new.unlisted
     known.manifest, known.manifest_reported = new.manifest, new.manifest_reported
-    known.collided, known.problems, known.root = new.collided, new.problems, new.root
+    known.collided, known.kept = new.collided, new.kept
+    known.problems, known.root = new.problems, new.root
 
 
 def _plan(changes: Changes, asked: frozenset[str]) -> Plan:
@@ -111,7 +112,7 @@ def _plan(changes: Changes, asked: frozenset[str]) -> Plan:
         for name, version in sorted(changes.live.items())
     )
     deleted = tuple(ModuleDeleted(generation=number, module_id=name) for name in gone)
-    errors = tuple(_error(after, *error) for error in changes.errors)
+    errors = tuple(_error(after, *error) for error in sorted(changes.errors, key=lambda error: error[0]))
     skipped = tuple(
         ModuleSkipped(generation=number, module_id=name)
         for name in sorted(set(changes.skipped))
@@ -129,7 +130,7 @@ def _plan(changes: Changes, asked: frozenset[str]) -> Plan:
         answers=_answers(changes, after, events, asked),
         again=frozenset(changes.suspects),
         notes=_unlisted(changes),
-        warnings=(*changes.warnings, *_problems(changes)),
+        warnings=(*changes.warnings, *_remarks(changes), *_problems(changes)),
         pending={
             str(finding.module_id): finding.waits_for
             for finding in changes.found.values()
@@ -213,6 +214,11 @@ def _unlisted(changes: Changes) -> tuple[tuple[str, Fault], ...]:
     return tuple((path, Fault("manifest.json does not list this file; it is not served")) for path in fresh)
 
 
+def _remarks(changes: Changes) -> tuple[tuple[str, Fault], ...]:
+    """Name what is odd inside of files, where they are new."""
+    return tuple((path, warning) for path, finding in changes.found.items() for warning in finding.warnings)
+
+
 def _problems(changes: Changes) -> tuple[tuple[str, Fault], ...]:
     """Name the folders and files that can't be looked at, where that is new."""
     problems, said = changes.seen.problems or {}, changes.known.problems
@@ -234,6 +240,7 @@ def _learned(changes: Changes) -> Known:
         manifest=changes.manifest,
         manifest_reported=changes.manifest_reported,
         collided=changes.collided,
+        kept=changes.kept,
         problems=seen.problems if seen.problems is not None else known.problems,
         root=known.root if seen.hollow else seen.root,
     )

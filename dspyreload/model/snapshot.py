@@ -111,7 +111,7 @@ class Snapshot(Mapping[str, ModuleVersion]):
 def _by_tag(modules: Mapping[str, ModuleVersion]) -> dict[str, tuple[str, ...]]:
     found: dict[str, list[str]] = {}
     for module_id in sorted(modules):
-        for tag in modules[module_id].tags:
+        for tag in dict.fromkeys(modules[module_id].tags):
             found.setdefault(tag, []).append(module_id)
     return {tag: tuple(ids) for tag, ids in found.items()}
 
