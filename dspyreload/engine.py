@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.defer import Deferred, fail
-from twisted.python import threadable
 
 from dspyreload.config import HotReloadConfig
 from dspyreload.disk.scan import RootMissing
-from dspyreload.errors import DSPyReloadError, EngineClosed, HotReloadFailed, NotReady, UnknownModule, WrongThread
+from dspyreload.errors import DSPyReloadError, EngineClosed, HotReloadFailed, NotReady, UnknownModule
 from dspyreload.live.live import Live
 from dspyreload.live.passes import Passes
 from dspyreload.live.service import HotReloadHandle, HotReloadService
@@ -22,7 +20,7 @@ from dspyreload.lm.registry import SignatureRegistry
 from dspyreload.model.events import HotReloadEvent
 from dspyreload.model.module import OptimizedModule
 from dspyreload.model.snapshot import Snapshot
-from dspyreload.reactor import IReactor
+from dspyreload.reactor import IReactor, check_thread
 
 if TYPE_CHECKING:
     from dspyreload.lm.reply import Reply
@@ -51,11 +49,11 @@ class DSPyEngine:
         self.directory = os.path.abspath(os.fspath(directory))
         self._reactor = reactor
         self.live = Live(self.reactor)
-        self.signatures = SignatureRegistry(self._signature_changed)
-        self.passes = Passes(self.directory, self.live, self.reactor, self.signatures.registered)
+        self.signatures = SignatureRegistry(self._signature_changed, lambda: check_thread("signatures.register"))
+        self.passes = Passes(self.directory, self.live, self.reactor, self.signatures.registered, self._retired)
         self._invoking = Invoking(self.signatures, lm)
         self._loop = LMLoop(self.reactor, self._invoking.close)
-        self._closes_with_reactor = False
+        self._trigger: Any = None
         if load:
             try:
                 self.passes.look_here()
@@ -115,7 +113,7 @@ class DSPyEngine:
             ``HotReloadFailed`` where the disk can't be looked at, and with ``ServiceStopped``. Cancelling it
             detaches; the pass goes on.
         """
-        self._check_thread("reload_module")
+        check_thread("reload_module")
         return self.passes.reload_module(module_id)
 
     def reload_all(self) -> Deferred[tuple[HotReloadEvent, ...]]:
@@ -123,7 +121,7 @@ class DSPyEngine:
 
         :return: fires with the events of that pass; it fails and is cancelled as :meth:`reload_module` is.
         """
-        self._check_thread("reload_all")
+        check_thread("reload_all")
         return self.passes.reload_all()
 
     def enable_hot_reload(self, config: HotReloadConfig | None = None) -> Deferred[HotReloadHandle]:
@@ -131,7 +129,7 @@ class DSPyEngine:
 
         :return: fires with a handle when the service is ready; its ``stop()`` ends it, and this may be called again.
         """
-        self._check_thread("enable_hot_reload")
+        check_thread("enable_hot_reload")
         service = HotReloadService(self, config)
         service.startService()
         return service.when_ready().addCallback(HotReloadHandle)
@@ -157,7 +155,7 @@ class DSPyEngine:
             ``MissingInput``, ``UnknownInput``, ``NoLM``, ``NotReady``, ``InvokeTimeout``, ``LMFailed``,
             ``DSPyNotInstalled`` or ``EngineClosed``. Cancelling it cancels the call.
         """
-        self._check_thread("invoke")
+        check_thread("invoke")
         snapshot = self.live.snapshot
         if self._loop.closed:
             return fail(EngineClosed("the engine is closed"))
@@ -174,7 +172,7 @@ class DSPyEngine:
 
         :return: fires when that is done; fails with ``DSPyNotInstalled`` or ``LMFailed``.
         """
-        self._check_thread("warm")
+        check_thread("warm")
         return self._run(self._invoking.warm)
 
     def close(self) -> Deferred[None]:
@@ -184,30 +182,30 @@ class DSPyEngine:
 
         :return: fires when the thread has ended.
         """
-        self._check_thread("close")
+        check_thread("close")
+        if self._trigger is not None:
+            self.reactor().removeSystemEventTrigger(self._trigger)  # type: ignore[attr-defined]
+            self._trigger = None
+        return self._loop.close()
+
+    def _close_with_reactor(self) -> Deferred[None]:
+        self._trigger = None  # it is being fired: there is none to remove
         return self._loop.close()
 
     def _run(self, make: Callable[[], Any]) -> Deferred[Any]:
-        if not self._closes_with_reactor and not self._loop.closed:
-            add_trigger = getattr(self.reactor(), "addSystemEventTrigger", None)
-            if add_trigger is not None:
-                add_trigger("before", "shutdown", self._loop.close)
-            self._closes_with_reactor = True
+        reactor = self.reactor()
+        if self._trigger is None and not self._loop.closed and hasattr(reactor, "addSystemEventTrigger"):
+            self._trigger = reactor.addSystemEventTrigger("before", "shutdown", self._close_with_reactor)
         try:
             return self._loop.run(make)
         except DSPyReloadError as error:
             return fail(error)
 
-    def _signature_changed(self, name: str) -> None:
-        self._check_thread("signatures.register")
-        self.passes.signature_changed(name)
+    def _retired(self, module_ids: tuple[str, ...]) -> None:
+        self._loop.soon(lambda: self._invoking.forget(module_ids))
 
-    def _check_thread(self, what: str) -> None:
-        running_in = threadable.ioThread
-        if running_in is not None and running_in != threading.get_ident():
-            raise WrongThread(
-                f"{what} was called on the thread {threading.current_thread().name}; use reactor.callFromThread"
-            )
+    def _signature_changed(self, name: str) -> None:
+        self.passes.signature_changed(name)
 
 
 def _unknown(module_id: str, snapshot: Snapshot) -> UnknownModule:

@@ -1,4 +1,4 @@
-"""What is needed of a reactor, and the threads that work for it."""
+"""What is needed of a reactor, its thread, and the threads that work for it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from collections.abc import Callable
 from typing import Protocol
 
 from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
+from twisted.python import threadable
 
-__all__ = ["IReactor", "Joinable", "StartThread", "start_thread"]
+from dspyreload.errors import WrongThread
+
+__all__ = ["IReactor", "Joinable", "StartThread", "check_thread", "start_thread"]
 
 
 class IReactor(IReactorTime, IReactorFromThreads):
@@ -34,3 +37,15 @@ def start_thread(target: Callable[[], None], name: str) -> Joinable:
     thread = threading.Thread(target=target, name=name, daemon=True)
     thread.start()
     return thread
+
+
+def check_thread(what: str) -> None:
+    """Refuse to go on where the reactor runs, and runs on another thread than this.
+
+    :raises WrongThread: naming ``what`` was called.
+    """
+    running_in = threadable.ioThread
+    if running_in is not None and running_in != threading.get_ident():
+        raise WrongThread(
+            f"{what} was called on the thread {threading.current_thread().name}; use reactor.callFromThread"
+        )

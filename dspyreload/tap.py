@@ -106,7 +106,7 @@ def _check_setup(name: str) -> None:
         sys.path.insert(0, here)
     try:
         found = importlib.util.find_spec(name)
-    except (ImportError, ValueError) as error:
+    except Exception as error:  # finding a.b runs the package a, which may raise anything
         raise usage.UsageError(f"--setup {shown(name)}: {shown(str(error))}") from None
     if found is None:
         raise usage.UsageError(f"--setup {shown(name)}: there is no such module in {shown(here)} or on the Python path")

@@ -146,9 +146,14 @@ class _Judging:
             entry=self.entry,
             module_id=self._id(found.kind, draft, last_id),
             signature_name=draft.module.signature_name if draft is not None else None,
+            registration=self._registration(draft),
             warnings=warnings_of(draft.warnings, self.read.data) if draft is not None else (),
             saved_at=max(read.stamp[3] for read in reads) / 1e9,
         )
+
+    def _registration(self, draft: ModuleDraft | None) -> str:
+        known = self.registered.get(draft.module.signature_name) if draft is not None else None
+        return known.token if known is not None else ""
 
     def _id(self, kind: Kind, draft: ModuleDraft | None, last_id: str | None) -> str | None:
         drafted = draft.module.module_id if draft is not None else None

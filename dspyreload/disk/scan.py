@@ -47,7 +47,7 @@ class Request:
     :ivar paths: files that may have changed; None for the whole tree.
     :ivar asked: ids that somebody asked for: their files are read whatever their stat signature says.
     :ivar deep: read every byte that is looked at.
-    :ivar signatures: names that were registered since: what names one is checked again, whatever its bytes.
+    :ivar signatures: names that were registered since: what names one is looked at and checked again.
     :ivar first: nothing was ever served.
     :ivar ripe: suspects whose second look this is; None where a first look decides.
     """
@@ -89,11 +89,6 @@ class _Pass:
         self.listing: Listing | None = None
         self.findings: dict[str, Finding] = {}
         self.unchanged: dict[str, Finding] = {}
-        self.rejudged = frozenset(
-            path
-            for path, finding in known.findings.items()
-            if request.signatures and finding.signature_name in request.signatures
-        )
 
     def look(self) -> Look:
         root = self._identity()
@@ -170,7 +165,7 @@ class _Pass:
                 return dict.fromkeys([*self.listing.files, *self.known.findings], (None, None))
             return {entry.path: (module_id, entry) for module_id, entry in desired.modules.items()}
         paths = paths | self.known.suspects.keys()
-        chosen = self.known.racy | self.rejudged | (paths & self.known.findings.keys())
+        chosen = self.known.racy | self._concerned() | (paths & self.known.findings.keys())
         for path in paths:
             chosen.update(self.known.users.get(path, ()))
         if desired is None:
@@ -196,7 +191,7 @@ class _Pass:
     def _look_at(self, path: str, module_id: str | None, entry: ModuleEntry | None) -> None:
         before = self.known.findings.get(path)
         asked = before is not None and before.module_id in self.request.asked
-        rejudged = before is None or path in self.rejudged or before.entry != entry
+        rejudged = before is None or before.entry != entry or self._registered_since(before)
         if before is not None and not (rejudged or asked or self.request.deep) and self._stamps_hold(before):
             return
         if self.listing is not None and path not in self.listing.files and self.listing.unseen(path):
@@ -214,6 +209,18 @@ class _Pass:
             self.findings[path] = found
         elif asked or found.stamps != before.stamps or found.racy != before.racy:
             self.unchanged[path] = found
+
+    def _concerned(self) -> set[str]:
+        """Return the files that name a signature which was registered since."""
+        names = self.request.signatures
+        return (
+            {path for path, found in self.known.findings.items() if found.signature_name in names} if names else set()
+        )
+
+    def _registered_since(self, before: Finding) -> bool:
+        """Say whether a file would be judged by another registration than it was."""
+        now = self.request.registered.get(before.signature_name or "")
+        return before.registration != (now.token if now is not None else "")
 
     def _stamps_hold(self, before: Finding) -> bool:
         if before.kind is Kind.MISSING:

@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 
 from dspyreload.disk.tree import passed_over
+from dspyreload.model.manifest import MANIFEST
 
 __all__ = ["Burst", "Interest"]
 
@@ -35,13 +36,13 @@ class Interest:
         :param appeared: whether the name came or went, rather than its content.
         """
         parts = path.split("/")
-        if parts[0].startswith("..") or path in ("", "."):
+        if path in ("", ".") or any(part.startswith("..") for part in parts):
             return ""  # a ConfigMap's swap, which names no file that changed
         if any(passed_over(part) for part in parts):
             return None
         if directory:
             return ""
-        if path.lower().endswith(self.extensions) or self.is_known(path):
+        if path == MANIFEST or path.lower().endswith(self.extensions) or self.is_known(path):
             return path
         return "" if appeared and "." not in parts[-1] else None  # a symlink to a folder looks like a file
 
@@ -82,7 +83,10 @@ class Burst(logging.Handler):
             if self._woken or self._ended:
                 return
             self._woken = True
-        self._wake()
+        try:
+            self._wake()
+        except Exception:
+            self._woken = False  # the reactor is gone, or not there yet: the next event tries again
 
     def take(self) -> Iterable[str] | None:
         """Return what was gathered: paths, or None for the whole tree. On the reactor thread."""

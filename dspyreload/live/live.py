@@ -76,6 +76,7 @@ class Live:
         self._backlog: deque[tuple[Sequence[HotReloadEvent], list[_Subscriber]]] = deque()
         self._ends: list[Callable[[], None]] = []
         self._call: IDelayedCall | None = None
+        self._stopped = False
 
     def commit(self, snapshot: Snapshot) -> None:
         """Make a snapshot the live one."""
@@ -83,6 +84,7 @@ class Live:
 
     def publish(self, events: tuple[HotReloadEvent, ...]) -> None:
         """Queue events for all subscribers; they are called on a later turn of the reactor."""
+        self._stopped = False
         if events and self._subscribers:
             for start in range(0, len(events), _CHUNK):
                 self._backlog.append((events[start : start + _CHUNK], self._subscribers))
@@ -121,7 +123,8 @@ class Live:
 
         def end() -> None:
             forget()
-            fired.errback(ServiceStopped(f"the service stopped before a {kind.__name__}"))
+            if not fired.called:  # another's errback may have cancelled it
+                fired.errback(ServiceStopped(f"the service stopped before a {kind.__name__}"))
 
         fired = Deferred(lambda _deferred: forget())
         unsubscribe = self.subscribe(on_event)
@@ -142,6 +145,7 @@ class Live:
         if self._call is not None:
             self._call.cancel()
             self._call = None
+        self._stopped = True
         while self._step():
             pass
         ends, self._ends = self._ends, []
@@ -151,7 +155,10 @@ class Live:
     # Delivery
 
     def _schedule(self) -> None:
-        if self._call is None:
+        if self._stopped:  # no timer after a stop: what is left is delivered now
+            while self._step():
+                pass
+        elif self._call is None:
             self._call = self._clock().callLater(0, self._turn)
 
     def _turn(self) -> None:

@@ -22,7 +22,7 @@ from dspyreload.live.debounce import QuietWindow
 from dspyreload.live.live import Live
 from dspyreload.live.report import report
 from dspyreload.live.stats import HotReloadStats
-from dspyreload.live.waiters import Waiters
+from dspyreload.live.waiters import Aboard, Waiters
 from dspyreload.model.events import HotReloadEvent
 from dspyreload.model.faults import shown
 from dspyreload.model.finding import Known, Registered
@@ -64,6 +64,7 @@ class Passes:
     :param root: the modules directory, absolute.
     :param clock: gives the reactor when it is first needed.
     :param registered: gives the registered signatures.
+    :param retired: told after a commit which modules were replaced or are gone.
     :ivar on_root: called after each pass with the (device, inode) of the directory, or None where it is missing.
     """
 
@@ -73,6 +74,7 @@ class Passes:
         live: Live,
         clock: Callable[[], IReactor],
         registered: Callable[[], Mapping[str, Registered]],
+        retired: Callable[[tuple[str, ...]], None] = lambda module_ids: None,
         start_thread: StartThread = start_thread,
     ) -> None:
         self.root, self.live = root, live
@@ -80,7 +82,8 @@ class Passes:
         self.stats = HotReloadStats()
         self.on_root: Callable[[tuple[int, int] | None], None] = lambda root: None
         self.active = False
-        self._clock, self._registered, self._start_thread = clock, registered, start_thread
+        self._clock, self._registered, self._retired = clock, registered, retired
+        self._start_thread = start_thread
         self._known = Known()
         self._hints = _Hints()
         self._waiters = Waiters()
@@ -89,7 +92,7 @@ class Passes:
         self._failures = 0
         self._running: object | None = None
         self._due = False
-        self._left: tuple[object, Deferred[None]] | None = None
+        self._left: dict[object, Deferred[None]] = {}  # threads that were left behind by a stop
         self._root_said = False
 
     # Reasons to look
@@ -155,13 +158,13 @@ class Passes:
         if self._back_off is not None:
             self._back_off.cancel()
             self._back_off = None
-        self._waiters.fail(lambda: ServiceStopped("the service stopped before the pass was done"), all_of_them=True)
         running, self._running = self._running, None
+        self._waiters.fail(lambda: ServiceStopped("the service stopped before the pass was done"), all_of_them=True)
         if running is None:
             return succeed(None)
         done: Deferred[None] = Deferred()
         limit = self._clock().callLater(_STOP_LIMIT, self._give_up, running)
-        self._left = (running, done)
+        self._left[running] = done
         return done.addBoth(lambda _result: limit.cancel() if limit.active() else None)
 
     # One pass
@@ -203,9 +206,10 @@ class Passes:
         known, snapshot, now = self._known, self.live.snapshot, self._clock().seconds()
         quiet = self.config.debounce - _EPSILON
         ripe = frozenset(p for p, since in known.suspects.items() if now - since >= quiet or now < since)
-        asked = self._waiters.asked
+        aboard = self._waiters.aboard()
+        asked = frozenset(aboard.asked)
         request = self._request(hints, asked, ripe)
-        aboard, reactor = self._waiters.aboard(), self._clock()
+        reactor = self._clock()
         token = self._running = object()
 
         def work() -> None:
@@ -227,11 +231,10 @@ class Passes:
             self._running = None
             self._failed(Failure(), hints)
 
-    def _finished(self, token: object, outcome: Plan | Failure, hints: _Hints, aboard: tuple[object, ...]) -> None:
+    def _finished(self, token: object, outcome: Plan | Failure, hints: _Hints, aboard: Aboard) -> None:
         if token is not self._running:
-            if self._left is not None and self._left[0] is token:
-                (_token, done), self._left = self._left, None
-                done.callback(None)
+            if token in self._left:
+                self._left.pop(token).callback(None)
             return
         self._running = None
         if isinstance(outcome, Failure):
@@ -241,7 +244,7 @@ class Passes:
         if self._due and self._running is None:
             self._begin()
 
-    def _succeeded(self, plan: Plan, aboard: tuple[object, ...]) -> None:
+    def _succeeded(self, plan: Plan, aboard: Aboard) -> None:
         if self._root_said:
             _log.info("{root}: the modules directory is back", root=shown(self.root))
         self._failures, self._root_said = 0, False
@@ -256,6 +259,8 @@ class Passes:
         if plan.snapshot is not self.live.snapshot:
             self.live.commit(plan.snapshot)
         apply(self._known, plan)
+        if plan.changed or plan.deleted:
+            self._retired(plan.retired)
         self._count(plan)
         report(_log, plan, first=first)
         self.live.publish(plan.events)
@@ -298,13 +303,11 @@ class Passes:
         self._begin()
 
     def _give_up(self, token: object) -> None:
-        if self._left is not None and self._left[0] is token:
-            (_token, done), self._left = self._left, None
-            _log.warn(
-                "the thread dspyreload-pass did not end within {limit} s; what it finds will not be used",
-                limit=_STOP_LIMIT,
-            )
-            done.callback(None)
+        done = self._left.pop(token)
+        _log.warn(
+            "the thread dspyreload-pass did not end within {limit} s; what it finds will not be used", limit=_STOP_LIMIT
+        )
+        done.callback(None)
 
     def _paths_of(self, module_id: str) -> set[str]:
         snapshot = self.live.snapshot

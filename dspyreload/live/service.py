@@ -19,7 +19,7 @@ from dspyreload.live.stats import HotReloadStats
 from dspyreload.live.watcher import MakeObserver, WatcherService, make_observer
 from dspyreload.model.events import HotReloadEvent
 from dspyreload.model.faults import counted, shown
-from dspyreload.reactor import IReactor
+from dspyreload.reactor import IReactor, check_thread
 
 __all__ = ["Host", "HotReloadHandle", "HotReloadService"]
 
@@ -77,6 +77,7 @@ class HotReloadService(MultiService):
 
         :raises AlreadyRunning: where another service runs for the same engine.
         """
+        check_thread("startService")
         passes = self.engine.passes
         if passes.active:
             raise AlreadyRunning(f"a HotReloadService is already running for {shown(self.engine.directory)}")
@@ -103,10 +104,12 @@ class HotReloadService(MultiService):
 
         :return: fires when no thread, timer or descriptor is left, or after a time limit with a line in the log.
         """
-        stopped: Deferred[Any] = super().stopService()
+        check_thread("stopService")
         watcher, self._watcher = self._watcher, None
+        stopped: Deferred[Any] = super().stopService()
         if watcher is None:
             return stopped
+        watcher.disownServiceParent()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -114,12 +117,14 @@ class HotReloadService(MultiService):
         passes.on_root = lambda root: None
         ended = passes.stop()
         self.engine.live.stop()
+        self._settle(lambda deferred: deferred.errback(ServiceStopped("the service stopped before it was ready")))
+        return DeferredList([stopped, ended])
+
+    def _settle(self, fire: Callable[[Deferred[HotReloadService]], None]) -> None:
         waiting, self._waiting = self._waiting, []
         for deferred in waiting:
-            deferred.errback(ServiceStopped("the service stopped before it was ready"))
-        watcher.parent = None
-        self.services.remove(watcher)
-        return DeferredList([stopped, ended])
+            if not deferred.called:  # another's callback may have cancelled it
+                fire(deferred)
 
     def when_ready(self) -> Deferred[HotReloadService]:
         """Return a Deferred that fires with the service when watching has begun and the pass that follows it is done.
@@ -127,6 +132,7 @@ class HotReloadService(MultiService):
         From then on no change falls between reading and watching. It fails with ``ServiceStopped`` if the service
         stops first.
         """
+        check_thread("when_ready")
         deferred: Deferred[HotReloadService] = Deferred(
             lambda cancelled: self._waiting.remove(cancelled) if cancelled in self._waiting else None
         )
@@ -144,6 +150,7 @@ class HotReloadService(MultiService):
 
         :return: a function that unsubscribes.
         """
+        check_thread("subscribe")
         return self.engine.live.subscribe(on_event)
 
     def events(self) -> EventStream:
@@ -151,10 +158,12 @@ class HotReloadService(MultiService):
 
         Its items are awaited as Deferreds: use it in a coroutine that Twisted runs.
         """
+        check_thread("events")
         return self.engine.live.events()
 
     def next_event(self, kind: type[E]) -> Deferred[E]:
         """Return a Deferred that fires once, with the next event of a kind, or ``ServiceStopped``."""
+        check_thread("next_event")
         return self.engine.live.next_event(kind)
 
     def _armed(self, _result: None, watcher: WatcherService) -> None:
@@ -171,9 +180,7 @@ class HotReloadService(MultiService):
             directory=shown(self.engine.directory), method=watcher.method or "by the timer alone",
             modules=counted(len(self.engine.live.snapshot), "module"), generation=self.engine.live.snapshot.generation,
         )  # fmt: skip
-        waiting, self._waiting = self._waiting, []
-        for deferred in waiting:
-            deferred.callback(self)
+        self._settle(lambda deferred: deferred.callback(self))
 
     def _tick(self) -> None:
         self._ticks += 1

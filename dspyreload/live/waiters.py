@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -11,7 +12,7 @@ from dspyreload.errors import UnknownModule
 from dspyreload.model.events import HotReloadEvent
 from dspyreload.model.plan import Plan
 
-__all__ = ["Waiters"]
+__all__ = ["Aboard", "Waiters"]
 
 _FEW = 500  # ids to search for the nearest one; among more that would hold up the reactor
 
@@ -30,6 +31,14 @@ class _Waiter:
     events: list[HotReloadEvent] = attrs.field(factory=list)
 
 
+@attrs.frozen
+class Aboard:
+    """Who waits for one pass."""
+
+    asked: dict[str, tuple[Deferred[HotReloadEvent], ...]]
+    waiting: tuple[_Waiter, ...]
+
+
 class Waiters:
     """Those who wait, until a pass answers them. Cancelling a Deferred detaches it; the pass goes on."""
 
@@ -37,20 +46,10 @@ class Waiters:
         self._asked: dict[str, list[Deferred[HotReloadEvent]]] = {}
         self._waiting: list[_Waiter] = []
 
-    @property
-    def asked(self) -> frozenset[str]:
-        """The ids that somebody waits for."""
-        return frozenset(self._asked)
-
     def for_module(self, module_id: str) -> Deferred[HotReloadEvent]:
         """Wait for the event of one module."""
 
-        def detach(deferred: Deferred[HotReloadEvent]) -> None:
-            waiting = self._asked.get(module_id, [])
-            if deferred in waiting:
-                waiting.remove(deferred)
-
-        deferred: Deferred[HotReloadEvent] = Deferred(detach)
+        deferred: Deferred[HotReloadEvent] = Deferred(lambda cancelled: self._forget(module_id, cancelled))
         self._asked.setdefault(module_id, []).append(deferred)
         return deferred
 
@@ -64,20 +63,23 @@ class Waiters:
         self._waiting.append(waiter)
         return waiter.deferred
 
-    def aboard(self) -> tuple[object, ...]:
+    def aboard(self) -> Aboard:
         """Return those who wait for the pass that begins now; who comes later waits for the next."""
-        return tuple(self._waiting)
+        return Aboard({name: tuple(waiting) for name, waiting in self._asked.items()}, tuple(self._waiting))
 
-    def answer(self, plan: Plan, aboard: tuple[object, ...]) -> None:
+    def answer(self, plan: Plan, aboard: Aboard) -> None:
         """Tell what a pass did to those who waited for it, or have them wait for a second look."""
         for module_id, event in plan.answers.items():
-            for deferred in self._asked.pop(module_id, []):
+            for deferred in aboard.asked.get(module_id, ()):
+                self._forget(module_id, deferred)
+                if deferred.called:  # cancelled by a callback of the one before
+                    continue
                 if event is not None:
                     deferred.callback(event)
                 else:
                     deferred.errback(UnknownModule(module_id, plan.snapshot if len(plan.snapshot) <= _FEW else ()))
-        for waiter in tuple(self._waiting):
-            if waiter not in aboard:
+        for waiter in aboard.waiting:
+            if waiter not in self._waiting:
                 continue
             waiter.events += plan.events
             waiter.patience -= 1
@@ -90,8 +92,14 @@ class Waiters:
         asked, self._asked = self._asked, {}
         failed = [waiter for waiter in self._waiting if all_of_them or not waiter.stubborn]
         self._waiting = [waiter for waiter in self._waiting if waiter not in failed]
-        for deferreds in asked.values():
-            for deferred in deferreds:
+        deferreds: list[Deferred[Any]] = [deferred for waiting in asked.values() for deferred in waiting]
+        for deferred in (*deferreds, *(waiter.deferred for waiter in failed)):
+            if not deferred.called:
                 deferred.errback(error())
-        for waiter in failed:
-            waiter.deferred.errback(error())
+
+    def _forget(self, module_id: str, deferred: Deferred[HotReloadEvent]) -> None:
+        waiting = self._asked.get(module_id, [])
+        if deferred in waiting:
+            waiting.remove(deferred)
+        if not waiting:
+            self._asked.pop(module_id, None)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.logger import Logger
 
 from dspyreload.errors import WatcherError
@@ -89,7 +89,8 @@ class WatcherService(Service):
         self._arming: object | None = None
         self._tried_kernel = 0.0
         self._armed: list[Deferred[None]] = []
-        self._late: Deferred[None] | None = None
+        self._late: dict[object, Deferred[None]] = {}
+        self._ending: list[Deferred[None]] = []
 
     def startService(self) -> None:
         """Begin to watch, in a thread: scheduling walks the tree."""
@@ -109,15 +110,20 @@ class WatcherService(Service):
         super().stopService()
         arming, self._arming = self._arming, None
         self._settle()
-        stopped = self._disarm()
-        if arming is None:
-            return stopped
-        # An attempt to watch is under way in a thread: what it brings is stopped when it arrives.
-        late: Deferred[None] = Deferred()
-        self._late = late
-        limit = self._reactor.callLater(_STOP_LIMIT, late.callback, None)
-        late.addBoth(lambda _result: limit.cancel() if limit.active() else None)
-        return stopped.addCallback(lambda _result: late)
+        self._disarm()
+        if arming is not None:
+            # An attempt to watch is under way in a thread: what it brings is stopped when it arrives.
+            late: Deferred[None] = Deferred()
+            self._late[arming] = late
+            limit = self._reactor.callLater(_STOP_LIMIT, self._give_up, arming)
+            late.addBoth(lambda _result: limit.cancel() if limit.active() else None)
+            self._ending.append(late)
+        ending, self._ending = self._ending, []
+        return DeferredList(ending).addCallback(lambda _results: None)
+
+    def _give_up(self, arming: object) -> None:
+        _log.warn("the thread dspyreload-arm did not end within {limit} s", limit=_STOP_LIMIT)
+        self._late.pop(arming).callback(None)
 
     def check(self, identity: tuple[int, int] | None) -> None:
         """Arm again where that is needed: another directory under the name, a dead thread, a better way to watch.
@@ -146,7 +152,10 @@ class WatcherService(Service):
             thread.join(_JOIN_LIMIT)
             self._arrived(token, outcome)
 
-        thread = self._start_thread(work, "dspyreload-arm")
+        try:
+            thread = self._start_thread(work, "dspyreload-arm")
+        except RuntimeError as error:  # the machine has no thread left; the next pass tries again
+            self._arrived(token, _Armed(None, degraded=f"{shown(self.root)} can't be watched: {error}"))
 
     def _wake(self, burst: Burst) -> None:
         self._reactor.callFromThread(self._empty, burst)
@@ -158,8 +167,9 @@ class WatcherService(Service):
     def _arrived(self, token: object, outcome: _Armed) -> None:
         if token is not self._arming:  # stopped meanwhile, or armed anew
             stopped = _stop(outcome, self._reactor, self._start_thread)
-            if self._late is not None and not self._late.called:
-                stopped.chainDeferred(self._late)
+            late = self._late.pop(token, None)
+            if late is not None:
+                stopped.chainDeferred(late)
             return
         self._arming = None
         self._observer, self._burst, self._identity = outcome.observer, outcome.burst, outcome.identity
@@ -178,11 +188,12 @@ class WatcherService(Service):
         for deferred in armed:
             deferred.callback(None)
 
-    def _disarm(self) -> Deferred[None]:
+    def _disarm(self) -> None:
         outcome = _Armed(self._observer, self._burst)
         self._observer = self._burst = self._identity = None
         self.method = ""
-        return _stop(outcome, self._reactor, self._start_thread)
+        self._ending = [ending for ending in self._ending if not ending.called]
+        self._ending.append(_stop(outcome, self._reactor, self._start_thread))
 
 
 @attrs.frozen

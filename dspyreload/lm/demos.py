@@ -22,15 +22,23 @@ _REMINDER = "\n\nRespond with"  # what DSPy's adapters append to the last turn, 
 
 def nearest(question: str, turns: list[tuple[str, str]]) -> str | None:
     """Return the answer of the (question, answer) turn that shares most words with a question; ties: the first."""
-    asked = _words(question.partition(_REMINDER)[0])
+    asked = _words(_said(question))
     best, best_score = None, -1.0
     for earlier, answer in turns:
-        words = _words(earlier)
+        words = _words(_said(earlier))
         shared = sum((asked & words).values())
         score = 2 * shared / max(1, asked.total() + words.total())
         if score > best_score:
             best, best_score = answer, score
     return best
+
+
+def _said(turn: str) -> str:
+    """Return what was said in a turn, without what DSPy writes before the first field and after the last."""
+    head, reminder, _rest = turn.rpartition(_REMINDER)
+    text = head if reminder else turn
+    header = _HEADER.search(text)
+    return text[header.start() :] if header is not None else text
 
 
 def _words(text: str) -> Counter[str]:

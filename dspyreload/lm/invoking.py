@@ -60,17 +60,31 @@ class Invoking:
                 if limit.expired() and timeout is not None:
                     raise InvokeTimeout(version.module_id, timeout) from None
                 raise LMFailed(version.module_id, name, _reason(error)) from error
+            except asyncio.CancelledError as error:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                raise LMFailed(version.module_id, name, "it cancelled its own call") from error
             except DSPyReloadError:
                 raise
             except Exception as error:
                 raise LMFailed(version.module_id, name, _reason(error)) from error
         return Reply(dict(prediction.items()), version.module_id, version.version, generation, name)
 
+    def forget(self, module_ids: tuple[str, ...]) -> None:
+        """Let go of what was made for modules that were replaced or are gone."""
+        self._programs.forget(module_ids)
+
     async def close(self) -> None:
-        """Close the LMs that were made here."""
-        for lm in self._made.values():
-            await lm.aclose()
-        self._made.clear()
+        """Close the LMs that were made here, each whatever the others do.
+
+        :raises Exception: what the first of them raised that could not be closed.
+        """
+        made, self._made = self._made, {}
+        outcomes = await asyncio.gather(*(lm.aclose() for lm in made.values()), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                raise outcome
 
     def _lm(self, dspy: Any, lm: Any, module_id: str) -> tuple[str, Any]:
         if lm is None:

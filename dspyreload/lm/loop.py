@@ -6,6 +6,7 @@ It works the same under every reactor. The thread begins with the first call and
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
@@ -63,7 +64,7 @@ class LMLoop:
         def cancel(_deferred: Deferred[T]) -> None:
             nonlocal cancelled
             cancelled = True
-            loop.call_soon_threadsafe(lambda: task.cancel() if task is not None else None)
+            self.soon(lambda: task.cancel() if task is not None else None)
 
         deferred: Deferred[T] = Deferred(cancel)
 
@@ -71,7 +72,7 @@ class LMLoop:
             nonlocal task
             if cancelled:
                 return
-            task = loop.create_task(make())
+            task = loop.create_task(_contained(make))
             self._tasks.add(task)
             task.add_done_callback(done)
 
@@ -96,6 +97,12 @@ class LMLoop:
         loop.call_soon_threadsafe(begin, context=contextvars.copy_context())
         return deferred
 
+    def soon(self, call: Callable[[], object]) -> None:
+        """Call something in the loop, if there is one that has not ended."""
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # it has ended meanwhile
+                self._loop.call_soon_threadsafe(call)
+
     def close(self) -> Deferred[None]:
         """Cancel all calls and end the thread.
 
@@ -113,7 +120,7 @@ class LMLoop:
             return deferred
         self._closing = [deferred]
         loop.call_soon_threadsafe(loop.stop)
-        self._limit = self._reactor().callLater(_CLOSE_LIMIT, self._closed, True)
+        self._limit = self._reactor().callLater(_CLOSE_LIMIT, self._late)
         return deferred
 
     def _start(self) -> asyncio.AbstractEventLoop:
@@ -126,32 +133,52 @@ class LMLoop:
 
     def _work(self, loop: asyncio.AbstractEventLoop, reactor: IReactorFromThreads) -> None:
         asyncio.set_event_loop(loop)
+        failure: Failure | None = None
         try:
             loop.run_forever()
-            loop.run_until_complete(self._wind_up(loop))
+            failure = loop.run_until_complete(self._wind_up(loop))
         finally:
             loop.close()
-            reactor.callFromThread(self._closed, False)
+            reactor.callFromThread(self._closed, failure)
 
-    async def _wind_up(self, loop: asyncio.AbstractEventLoop) -> None:
+    async def _wind_up(self, loop: asyncio.AbstractEventLoop) -> Failure | None:
         tasks = tuple(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._at_end()
+        failure = None
+        try:
+            await self._at_end()
+        except Exception:
+            failure = Failure()
         await loop.shutdown_asyncgens()
         await loop.shutdown_default_executor()
+        return failure
 
-    def _closed(self, late: bool) -> None:
-        waiting, self._closing = self._closing or [], []
-        if not waiting:
-            return
+    def _closed(self, failure: Failure | None) -> None:
         assert self._thread is not None
-        if late:
-            _log.warn("the thread {thread} did not end within {limit} s", thread=self._thread.name, limit=_CLOSE_LIMIT)
-        else:
-            assert self._limit is not None
+        self._thread.join(1.0)  # it is past its last line
+        if self._limit is not None and self._limit.active():
             self._limit.cancel()
-            self._thread.join(1.0)  # it is past its last line
+        if failure is not None:
+            _log.failure("closing a language model failed", failure)
+        self._settle()
+
+    def _late(self) -> None:
+        assert self._thread is not None
+        _log.warn("the thread {thread} did not end within {limit} s", thread=self._thread.name, limit=_CLOSE_LIMIT)
+        self._settle()
+
+    def _settle(self) -> None:
+        waiting, self._closing = self._closing or [], []
         for deferred in waiting:
-            deferred.callback(None)
+            if not deferred.called:
+                deferred.callback(None)
+
+
+async def _contained(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run a coroutine; one that would end the process ends its own call."""
+    try:
+        return await make()
+    except (SystemExit, KeyboardInterrupt) as error:
+        raise RuntimeError(f"the call raised {type(error).__name__}") from error

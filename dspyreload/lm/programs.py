@@ -44,13 +44,18 @@ class Programs:
             known = self._latest[version.module_id] = self._make(version)
         return known
 
+    def forget(self, module_ids: tuple[str, ...]) -> None:
+        """Let go of the programs of modules that were replaced or are gone; calls under way keep theirs."""
+        for module_id in module_ids:
+            self._latest.pop(module_id, None)
+
     def _make(self, version: ModuleVersion) -> Program:
         import dspy
 
         module = version.module()
         if version.registration:
-            signature = self._signatures.signature_class(version.registration).with_instructions(module.instruction)
-            definition = self._signatures.registered()[module.signature_name].definition
+            registered, definition = self._signatures.of(version.registration)
+            signature = registered.with_instructions(module.instruction)
         else:
             assert module.signature is not None
             definition = module.signature

@@ -9,23 +9,24 @@ from typing import Any
 
 from dspyreload.errors import SignatureRefused
 from dspyreload.model.finding import Registered
-from dspyreload.model.module import FieldDefinition, FieldType, SignatureDefinition
+from dspyreload.model.module import TAKEN_BY_PREDICT, FieldDefinition, FieldType, SignatureDefinition
 
 __all__ = ["SignatureRegistry"]
 
 _TYPES: dict[Any, FieldType] = {str: "string", int: "int", float: "float", bool: "bool", list: "list"}
-_RESERVED = ("signature", "demos", "config", "lm", "new_signature", "prediction")
 
 
 class SignatureRegistry:
     """DSPy signature classes, by the name that module files use (``signature_name``).
 
-    :param changed: called with the name after each registration.
+    :param changed: called with the name after each registration. ``check``: called before each, to refuse it.
     """
 
-    def __init__(self, changed: Callable[[str], None] = lambda name: None) -> None:
-        self._changed = changed
-        self._classes: dict[str, Any] = {}
+    def __init__(
+        self, changed: Callable[[str], None] = lambda name: None, check: Callable[[], None] = lambda: None
+    ) -> None:
+        self._changed, self._check = changed, check
+        self._classes: dict[str, tuple[Any, SignatureDefinition]] = {}
         self._registered: dict[str, Registered] = {}
         self._numbers = itertools.count(1)
 
@@ -34,6 +35,7 @@ class SignatureRegistry:
 
         :raises SignatureRefused: where it is no signature, or names an input as DSPy names an option of its own.
         """
+        self._check()
         if not isinstance(name, str) or not name:
             raise SignatureRefused(f"a signature is registered under a name, not {name!r}")
         inputs, outputs = getattr(signature, "input_fields", None), getattr(signature, "output_fields", None)
@@ -41,14 +43,14 @@ class SignatureRegistry:
             raise SignatureRefused(f"{name!r}: a dspy.Signature class is needed, not {signature!r}")
         if not outputs:
             raise SignatureRefused(f"{name!r}: the signature has no output field")
-        if taken := [field for field in inputs if field in _RESERVED]:
+        if taken := [field for field in inputs if field in TAKEN_BY_PREDICT]:
             raise SignatureRefused(f"{name!r}: DSPy's Predict keeps the input name {taken[0]!r} for itself")
         definition = SignatureDefinition(
             inputs=tuple(_field(field, info) for field, info in inputs.items()),
             outputs=tuple(_field(field, info) for field, info in outputs.items()),
         )
         token = f"{name}#{next(self._numbers)}"
-        self._classes[token] = signature  # an older one may still be in use by a version that serves
+        self._classes[token] = signature, definition  # an older one may still be in use by a version that serves
         self._registered[name] = Registered(definition, token)
         self._changed(name)
 
@@ -66,8 +68,8 @@ class SignatureRegistry:
         """Return the fields of what is registered, by name."""
         return MappingProxyType(self._registered)
 
-    def signature_class(self, token: str) -> Any:
-        """Return the class of one registration, by the token of its :class:`Registered`."""
+    def of(self, token: str) -> tuple[Any, SignatureDefinition]:
+        """Return the class of one registration and its fields, by the token of its :class:`Registered`."""
         return self._classes[token]
 
 

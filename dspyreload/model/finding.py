@@ -47,7 +47,8 @@ class Finding(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     :ivar version: set where it is GOOD.
     :ivar fault: set where it is BROKEN, UNREADABLE or MISSING; ``more`` are the further ones.
     :ivar waits_for: the signature for want of which it is PENDING.
-    :ivar signature_name: of the registered signature that it names, registered or not.
+    :ivar signature_name: of the registered signature that it names, registered or not; ``registration``: the token of
+        the one that it was judged by.
     :ivar saved_at: when the newest of its files changed, in seconds since the epoch.
     """
 
@@ -62,6 +63,7 @@ class Finding(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     fault: Fault | None = None
     waits_for: str | None = None
     signature_name: str | None = None
+    registration: str = ""
     more: tuple[Fault, ...] = ()
     warnings: tuple[Fault, ...] = ()
     saved_at: float = 0.0

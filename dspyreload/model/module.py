@@ -15,7 +15,13 @@ __all__ = [
     "OptimizedModule",
     "PredictorType",
     "SignatureDefinition",
+    "TAKEN_BY_PREDICT",
 ]
+
+TAKEN_BY_PREDICT = frozenset(
+    ("signature", "demos", "config", "lm", "new_signature", "prediction", "completions", "instance", "self")
+)
+"""Keyword arguments that DSPy's Predict takes for itself: an input of such a name would never arrive."""
 
 FieldType = Literal["string", "json", "int", "float", "bool", "list"]
 PredictorType = Literal["predict", "chain_of_thought"]

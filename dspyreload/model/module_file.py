@@ -20,6 +20,7 @@ from dspyreload.model.faults import FaultError, Path, Warned, place_words, quote
 from dspyreload.model.jsontext import parse
 from dspyreload.model.module import (
     DEFAULT_SIGNATURE,
+    TAKEN_BY_PREDICT,
     Demo,
     FieldType,
     ModuleMetadata,
@@ -30,10 +31,8 @@ from dspyreload.model.module import (
 
 __all__ = ["ModuleDraft", "check_demos", "convert", "parse_module"]
 
-# DSPy's Predict takes these keyword arguments for itself, and its Signature has these attributes.
-_RESERVED = {"signature", "demos", "config", "lm", "new_signature", "prediction"} | {
-    "instructions", "fields", "input_fields", "output_fields", "model_config", "self", "cls", "completed",
-}  # fmt: skip
+# Attributes of DSPy's Signature, and the marker that ends a reply.
+_RESERVED = TAKEN_BY_PREDICT | {"instructions", "fields", "input_fields", "output_fields", "cls", "completed"}
 
 
 @attrs.frozen
@@ -242,13 +241,23 @@ def check_demos(module: OptimizedModule, signature: SignatureDefinition) -> None
 
     :raises FaultError: where they do not fit, such as ``demo 3 lacks "emotion"``.
     """
-    raise_first([*_tool_faults(module, signature), *_demo_faults(module, signature)])
+    raise_first(
+        [*_tool_faults(module, signature), *_thought_faults(module, signature), *_demo_faults(module, signature)]
+    )
 
 
 def _tool_faults(module: OptimizedModule, signature: SignatureDefinition) -> Iterator[FaultError]:
     for side, name in _TOOL_FIELDS if module.tool_enabled else ():
         if name not in (signature.input_names() if side == "inputs" else signature.output_names()):
             yield FaultError(f'"tool_enabled" needs the field "{name}" among the {side}', ("tool_enabled",))
+
+
+def _thought_faults(module: OptimizedModule, signature: SignatureDefinition) -> Iterator[FaultError]:
+    if module.predictor_type == "chain_of_thought" and "reasoning" in signature.input_names():
+        yield FaultError(
+            '"chain_of_thought" adds an output "reasoning", and the signature has an input of that name; rename it',
+            ("predictor_type",),
+        )
 
 
 def _demo_faults(module: OptimizedModule, signature: SignatureDefinition) -> Iterator[FaultError]:

@@ -38,6 +38,7 @@ class Plan:
     :ivar snapshot: what to serve; the very object that serves already where nothing changes.
     :ivar events: in the order in which subscribers see them: ``manifest``, ``changed``, ``deleted``, ``errors`` and
         ``skipped``, which are kept apart too, so that nobody has to walk through all of them on the reactor.
+    :ivar retired: ids whose version before no longer serves.
     :ivar answers: for each id that was asked for, its event, or None where there is no such module; without those
         whose file is looked at a second time.
     :ivar again: paths to be looked at a second time.
@@ -54,10 +55,11 @@ class Plan:
     deleted: tuple[ModuleDeleted, ...]
     errors: tuple[ReloadError, ...]
     skipped: tuple[ModuleSkipped, ...]
+    retired: tuple[str, ...]
     answers: dict[str, HotReloadEvent | None]
     again: frozenset[str]
     notes: tuple[tuple[str, Fault], ...]
-    warnings: tuple[tuple[str, Fault], ...]
+    warnings: tuple[tuple[str, Fault], ...] = ()
     pending: dict[str, str]
     saved_at: dict[str, float]
     root: tuple[int, int] | None
@@ -127,6 +129,7 @@ def _plan(changes: Changes, asked: frozenset[str]) -> Plan:
         deleted=deleted,
         errors=errors,
         skipped=skipped,
+        retired=(*changes.live, *gone),
         answers=_answers(changes, after, events, asked),
         again=frozenset(changes.suspects),
         notes=_unlisted(changes),
