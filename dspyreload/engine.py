@@ -6,7 +6,8 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import CancelledError, Deferred, fail
+from twisted.python.failure import Failure
 
 from dspyreload.config import HotReloadConfig
 from dspyreload.disk.scan import RootMissing
@@ -50,7 +51,7 @@ class DSPyEngine:
         self._reactor = reactor
         self.live = Live(self.reactor)
         self.signatures = SignatureRegistry(self._signature_changed, lambda: check_thread("signatures.register"))
-        self.passes = Passes(self.directory, self.live, self.reactor, self.signatures.registered, self._retired)
+        self.passes = Passes(self.directory, self.live, self.reactor, self.signatures.registered, retired=self._retired)
         self._invoking = Invoking(self.signatures, lm)
         self._loop = LMLoop(self.reactor, self._invoking.close)
         self._trigger: Any = None
@@ -127,12 +128,22 @@ class DSPyEngine:
     def enable_hot_reload(self, config: HotReloadConfig | None = None) -> Deferred[HotReloadHandle]:
         """Start a ``HotReloadService`` for this engine.
 
-        :return: fires with a handle when the service is ready; its ``stop()`` ends it, and this may be called again.
+        :return: fires with a handle when the service is ready; its ``stop()`` ends it, and this may be called again. It
+            fails with ``AlreadyRunning``, and with ``ServiceStopped``; cancelling it stops the service.
         """
         check_thread("enable_hot_reload")
         service = HotReloadService(self, config)
-        service.startService()
-        return service.when_ready().addCallback(HotReloadHandle)
+        try:
+            service.startService()
+        except DSPyReloadError as error:
+            return fail(error)
+
+        def cancelled(failure: Failure) -> Failure:
+            if failure.check(CancelledError):
+                service.stopService()
+            return failure
+
+        return service.when_ready().addErrback(cancelled).addCallback(HotReloadHandle)
 
     # Speaking
 

@@ -104,12 +104,12 @@ def _check_setup(name: str) -> None:
     here = os.getcwd()
     if here not in sys.path:
         sys.path.insert(0, here)
-    try:
-        found = importlib.util.find_spec(name)
-    except Exception as error:  # finding a.b runs the package a, which may raise anything
-        raise usage.UsageError(f"--setup {shown(name)}: {shown(str(error))}") from None
-    if found is None:
-        raise usage.UsageError(f"--setup {shown(name)}: there is no such module in {shown(here)} or on the Python path")
+    # Only the top of a.b.c: to find the rest would run a, and the process may still fork and drop its privileges.
+    top = name.partition(".")[0]
+    if not top.isidentifier() or importlib.util.find_spec(top) is None:
+        raise usage.UsageError(
+            f"--setup {shown(name)}: there is no module {shown(top)!r} in {shown(here)} or on the path"
+        )
 
 
 class _Setup(Service):

@@ -12,14 +12,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
-from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.task import Clock
 from zope.interface import implementer
+
+from dspyreload.reactor import IReactor
 
 __all__ = ["FakeObserver", "Prompt", "ScriptedLM", "ReactorClock"]
 
 
-@implementer(IReactorFromThreads)
+@implementer(IReactor)
 class ReactorClock(Clock):
     """A ``task.Clock`` that also has ``callFromThread``: what threads asked for runs when you say so."""
 

@@ -83,7 +83,9 @@ def _replace(path: str, text: str) -> None:
             os.fsync(file.fileno())
         os.chmod(name, os.stat(path).st_mode & 0o7777)
         os.replace(name, path)
-    except OSError as error:
+    except BaseException as error:
         if name:
             os.unlink(name)
-        raise HotReloadFailed(MANIFEST, f"it can't be written: {error.strerror}") from None
+        if isinstance(error, OSError):
+            raise HotReloadFailed(MANIFEST, f"it can't be written: {error.strerror}") from None
+        raise

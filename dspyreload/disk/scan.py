@@ -196,6 +196,11 @@ class _Pass:
             return
         if self.listing is not None and path not in self.listing.files and self.listing.unseen(path):
             return  # its folder can't be listed: nothing says that it is gone
+        if entry is None and not path.lower().endswith(self.request.extensions):
+            self.findings[path] = Finding(
+                path=path, kind=Kind.MISSING, fault=Fault("its ending is not watched any more")
+            )
+            return
         again = refreshed(before, self.source) if before is not None and not rejudged else None
         found = again or judge(
             path,

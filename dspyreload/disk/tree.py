@@ -51,10 +51,14 @@ class _Lister:
         self.root, self.extensions, self.limit = root, extensions, limit
         self.found = Listing()
         self.folders = [""]
+        self.links: list[str] = []
         self.followed: set[str] = set()
 
     def list(self) -> Listing:
-        while self.folders:
+        while self.folders or self.links:
+            if not self.folders:  # links last and in order, so that it is always the same ones that are followed
+                self.follow()
+                continue
             folder = self.folders.pop()
             try:
                 with os.scandir(f"{self.root}/{folder}") as entries:
@@ -71,8 +75,7 @@ class _Lister:
         path = f"{folder}/{name}" if folder else name
         try:
             if entry.is_dir():
-                if not entry.is_symlink() or self.leads_inside(entry.path, folder):
-                    self.folders.append(path)
+                (self.links if entry.is_symlink() else self.folders).append(path)
             elif name.lower().endswith(self.extensions) and path != MANIFEST:
                 self.put(path, stamp_of(entry.stat()) if entry.is_file() else None)
         except OSError:
@@ -87,13 +90,15 @@ class _Lister:
         if len(self.found.files) >= self.limit:
             self.found.problems[""] = f"more than {self.limit:,} files; the rest is left out"
             self.folders.clear()
+            self.links.clear()
         else:
             self.found.files[path] = stamp
 
-    def leads_inside(self, link: str, folder: str) -> bool:
-        real = os.path.realpath(link)
-        above = f"{self.root}/{folder}/".startswith(f"{real}/")
-        if above or real in self.followed or not real.startswith(f"{self.root}/"):
-            return False
-        self.followed.add(real)
-        return True
+    def follow(self) -> None:
+        self.links.sort(reverse=True)
+        link = self.links.pop()
+        real = os.path.realpath(f"{self.root}/{link}")
+        above = f"{self.root}/{link}".startswith(f"{real}/")
+        if not above and real not in self.followed and real.startswith(f"{self.root}/"):
+            self.followed.add(real)
+            self.folders.append(link)

@@ -76,7 +76,7 @@ class Live:
         self._backlog: deque[tuple[Sequence[HotReloadEvent], list[_Subscriber]]] = deque()
         self._ends: list[Callable[[], None]] = []
         self._call: IDelayedCall | None = None
-        self._stopped = False
+        self._stopped = self._draining = False
 
     def commit(self, snapshot: Snapshot) -> None:
         """Make a snapshot the live one."""
@@ -145,9 +145,13 @@ class Live:
         if self._call is not None:
             self._call.cancel()
             self._call = None
-        self._stopped = True
-        while self._step():
-            pass
+        # Also inside of a callback: the others get what is queued before this returns.
+        inside, self._stopped, self._draining = self._draining, True, True
+        try:
+            while self._step():
+                pass
+        finally:
+            self._draining = inside
         ends, self._ends = self._ends, []
         for end in ends:
             end()
@@ -156,18 +160,27 @@ class Live:
 
     def _schedule(self) -> None:
         if self._stopped:  # no timer after a stop: what is left is delivered now
-            while self._step():
-                pass
-        elif self._call is None:
+            self._drain()
+        elif self._call is None and not self._draining:
             self._call = self._clock().callLater(0, self._turn)
 
     def _turn(self) -> None:
         self._call = None
-        until = time.perf_counter() + _SLICE
-        while self._step():
-            if time.perf_counter() >= until:
-                self._schedule()
-                return
+        self._drain(time.perf_counter() + _SLICE)
+
+    def _drain(self, until: float | None = None) -> None:
+        """Deliver until nothing is left to do now, or it is time to let others on: then go on in a later turn."""
+        if self._draining:  # inside of a callback: the loop that called it goes on
+            return
+        self._draining = True
+        more = True
+        try:
+            while more and (until is None or self._stopped or time.perf_counter() < until):
+                more = self._step()
+        finally:
+            self._draining = False
+        if more:
+            self._schedule()
 
     def _step(self) -> bool:
         """Hand each subscriber that can take one an event; say whether there is more to do now."""
@@ -221,7 +234,7 @@ class EventStream:
     def __init__(self, live: Live) -> None:
         self._queue: deque[HotReloadEvent] = deque()
         self._dropped = 0
-        self._waiting: Deferred[HotReloadEvent] | None = None
+        self._waiting: deque[Deferred[HotReloadEvent]] = deque()
         self._over = False
         self._unsubscribe = live.subscribe(self._put)
         self._forget = live.at_stop(self.close)
@@ -237,29 +250,25 @@ class EventStream:
             return succeed(self._queue.popleft())
         if self._over:
             raise StopAsyncIteration
-        self._waiting = Deferred(self._cancelled)
-        return self._waiting
+        waiting: Deferred[HotReloadEvent] = Deferred(self._waiting.remove)
+        self._waiting.append(waiting)
+        return waiting
 
     def close(self) -> None:
         """End the iteration once what is queued was read."""
         self._over = True
         self._unsubscribe()
         self._forget()
-        if self._waiting is not None:
-            waiting, self._waiting = self._waiting, None
-            waiting.errback(StopAsyncIteration())
+        while self._waiting:
+            self._waiting.popleft().errback(StopAsyncIteration())
 
     async def aclose(self) -> None:
         """End the iteration, as an async generator would."""
         self.close()
 
-    def _cancelled(self, _deferred: Deferred[HotReloadEvent]) -> None:
-        self._waiting = None
-
     def _put(self, event: HotReloadEvent) -> None:
-        if self._waiting is not None:
-            waiting, self._waiting = self._waiting, None
-            waiting.callback(event)
+        if self._waiting:
+            self._waiting.popleft().callback(event)
             return
         self._queue.append(event)
         if len(self._queue) > _QUEUE:

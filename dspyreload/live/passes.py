@@ -74,8 +74,9 @@ class Passes:
         live: Live,
         clock: Callable[[], IReactor],
         registered: Callable[[], Mapping[str, Registered]],
-        retired: Callable[[tuple[str, ...]], None] = lambda module_ids: None,
         start_thread: StartThread = start_thread,
+        *,
+        retired: Callable[[tuple[str, ...]], None] = lambda module_ids: None,
     ) -> None:
         self.root, self.live = root, live
         self.config = HotReloadConfig()
@@ -144,7 +145,9 @@ class Passes:
         hints.add(paths, signatures=signatures)
         seen = look(self._request(hints, frozenset(), None), self._known)
         plan = make_plan(self.live.snapshot, self._known, seen, ripe=None, asked=frozenset(), now=0.0)
+        first = self.live.snapshot.generation == 0
         self._carry_out(plan)
+        report(_log, plan, first=first)
 
     def stop(self) -> Deferred[None]:
         """Forget all hints, and let a running pass commit nothing.
@@ -248,21 +251,21 @@ class Passes:
         if self._root_said:
             _log.info("{root}: the modules directory is back", root=shown(self.root))
         self._failures, self._root_said = 0, False
+        first = self.live.snapshot.generation == 0
         self._carry_out(plan)
         if plan.again:
             self.hint(plan.again)
         self.on_root(plan.root)
         self._waiters.answer(plan, aboard)
+        report(_log, plan, first=first)
 
     def _carry_out(self, plan: Plan) -> None:
-        first = self.live.snapshot.generation == 0
         if plan.snapshot is not self.live.snapshot:
             self.live.commit(plan.snapshot)
         apply(self._known, plan)
         if plan.changed or plan.deleted:
             self._retired(plan.retired)
         self._count(plan)
-        report(_log, plan, first=first)
         self.live.publish(plan.events)
 
     def _count(self, plan: Plan) -> None:

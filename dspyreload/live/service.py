@@ -63,6 +63,7 @@ class HotReloadService(MultiService):
         self._make_observer = make_observer
         self._watcher: WatcherService | None = None
         self._timer: IDelayedCall | None = None
+        self._trigger: Any = None
         self._ticks = 0
         self._ready = False
         self._waiting: list[Deferred[HotReloadService]] = []
@@ -98,6 +99,9 @@ class HotReloadService(MultiService):
         super().startService()
         self._timer = self.engine.reactor().callLater(self.config.rescan_interval, self._tick)
         watcher.when_armed().addCallback(self._armed, watcher)
+        add_trigger = getattr(self.engine.reactor(), "addSystemEventTrigger", None)
+        if self.parent is None and add_trigger is not None:  # nobody else stops it when the reactor shuts down
+            self._trigger = add_trigger("before", "shutdown", self._stop_with_reactor)
 
     def stopService(self) -> Deferred[Any]:
         """Stop watching and looking. What waited fails with ``ServiceStopped``; ``invoke`` goes on working.
@@ -110,6 +114,9 @@ class HotReloadService(MultiService):
         if watcher is None:
             return stopped
         watcher.disownServiceParent()
+        if self._trigger is not None:
+            self.engine.reactor().removeSystemEventTrigger(self._trigger)  # type: ignore[attr-defined]
+            self._trigger = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -119,6 +126,10 @@ class HotReloadService(MultiService):
         self.engine.live.stop()
         self._settle(lambda deferred: deferred.errback(ServiceStopped("the service stopped before it was ready")))
         return DeferredList([stopped, ended])
+
+    def _stop_with_reactor(self) -> Deferred[Any]:
+        self._trigger = None  # it is being fired: there is none to remove
+        return self.stopService()
 
     def _settle(self, fire: Callable[[Deferred[HotReloadService]], None]) -> None:
         waiting, self._waiting = self._waiting, []

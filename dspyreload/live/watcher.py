@@ -180,8 +180,8 @@ class WatcherService(Service):
             _log.warn("watching is degraded: {reason}", reason=outcome.degraded)
         elif before and not outcome.degraded:
             _log.info("watching with {method} again", method=outcome.method)
-        self._settle()
         self._hint(None)  # whatever changed before the watch began
+        self._settle()
 
     def _settle(self) -> None:
         armed, self._armed = self._armed, []

@@ -54,8 +54,8 @@ class Programs:
 
         module = version.module()
         if version.registration:
-            registered, definition = self._signatures.of(version.registration)
-            signature = registered.with_instructions(module.instruction)
+            definition = self._signatures.definition(version.registration)
+            signature = self._signatures.signature_class(version.registration).with_instructions(module.instruction)
         else:
             assert module.signature is not None
             definition = module.signature

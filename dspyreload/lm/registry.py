@@ -68,9 +68,13 @@ class SignatureRegistry:
         """Return the fields of what is registered, by name."""
         return MappingProxyType(self._registered)
 
-    def of(self, token: str) -> tuple[Any, SignatureDefinition]:
-        """Return the class of one registration and its fields, by the token of its :class:`Registered`."""
-        return self._classes[token]
+    def signature_class(self, token: str) -> Any:
+        """Return the class of one registration, by the token of its :class:`Registered`."""
+        return self._classes[token][0]
+
+    def definition(self, token: str) -> SignatureDefinition:
+        """Return the fields of one registration, likewise."""
+        return self._classes[token][1]
 
 
 def _field(name: str, info: Any) -> FieldDefinition:

@@ -27,7 +27,7 @@ class Changes:
     :ivar live: versions that go live, by id. ``gone``: ids that are no longer served.
     :ivar errors: path, fault and id of each rejection. ``skipped``: ids that were looked at and are unchanged.
     :ivar in_force: the manifest that will be in force.
-    :ivar collided: files whose id another file has; ``kept``: the id that such a file's last good version keeps.
+    :ivar collided: files whose id another file has.
     :ivar claims: without a manifest: which paths claim an id, where that changes.
     """
 
@@ -45,7 +45,6 @@ class Changes:
     warnings: list[tuple[str, Fault]] = attrs.field(factory=list)
     claims: dict[str, tuple[str, ...]] = attrs.field(factory=dict)
     collided: dict[str, str] = attrs.field(factory=dict)
-    kept: dict[str, str] = attrs.field(factory=dict)
     manifest: ManifestFinding | None = None
     manifest_reported: str = ""
     in_force: ModuleManifest | None = None
@@ -60,7 +59,6 @@ class Changes:
             ripe,
             now,
             collided=dict(known.collided),
-            kept=dict(known.kept),
             manifest=known.manifest,
             manifest_reported=known.manifest_reported,
             in_force=snapshot.manifest,

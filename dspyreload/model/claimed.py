@@ -17,29 +17,47 @@ __all__ = ["plan_claimed"]
 
 def plan_claimed(changes: Changes) -> None:
     """Plan for a directory that has no manifest: every file may be a module."""
-    affected: dict[str, ModuleVersion | None] = {}
+    keys: set[str] = set()
+    served: set[str] = set()  # ids that serve, and whose file may have become something else
     if changes.in_force is not None:  # the manifest is gone
         changes.in_force = None
-        affected.update((fold(module_id), version) for module_id, version in changes.snapshot.items())
+        served.update(changes.snapshot)
     for path, finding in changes.found.items():
         before = changes.known.findings.get(path)
-        for module_id in (finding.module_id, before.module_id if before is not None else None):
-            if module_id is not None:
-                affected.setdefault(fold(module_id))
-        kept = changes.snapshot.get(changes.kept.pop(path, ""))
-        if kept is not None and kept.path == path:
-            affected[fold(kept.module_id)] = kept
+        keys |= {fold(f.module_id) for f in (finding, before) if f is not None and f.module_id is not None}
+        if path in changes.known.serves:
+            served.add(changes.known.serves[path])
         _claim(changes, path, before, finding)
         if finding.kind in (Kind.BROKEN, Kind.UNREADABLE):
             changes.reject(path, finding)
-    free = [_settle(changes, key, affected[key] or _live_under(changes, key)) for key in sorted(affected)]
-    for version in free:
-        if version is None or version.module_id in changes.live:
-            continue
-        if version.path in changes.collided:  # its file asks for an id that it can't have: it keeps the one it had
-            changes.kept[version.path] = version.module_id
-        else:
-            changes.gone.append(version.module_id)
+    for path in changes.known.suspects:  # it may have an id after all
+        suspect = changes.known.findings.get(path)
+        if suspect is not None and suspect.module_id is not None:
+            keys.add(fold(suspect.module_id))
+    live = {fold(name): changes.snapshot[name] for name in served if name in changes.snapshot}
+    holders: dict[str, str] = {}
+    for key in sorted(keys | live.keys()):
+        version = live.get(key) or _live_under(changes, key)
+        holder = _settle(changes, key, version)
+        if version is not None:
+            served.add(version.module_id)
+        if holder is not None:
+            holders[holder.path] = str(holder.module_id)
+            served.add(changes.known.serves.get(holder.path, ""))
+    changes.gone += [name for name in served if _is_gone(changes, name, holders)]
+
+
+def _is_gone(changes: Changes, module_id: str, holders: dict[str, str]) -> bool:
+    """Say whether the file of a live module is missing, or serves as another one now.
+
+    While it is neither, the last good version serves: the file may be broken, or ask for an id that it can't have.
+    """
+    version = changes.snapshot.get(module_id)
+    if version is None or module_id in changes.live or version.path in changes.suspects:
+        return False
+    finding = changes.latest(version.path)
+    missing = finding is None or finding.kind is Kind.MISSING
+    return missing or holders.get(version.path, module_id) != module_id
 
 
 def claimants(changes: Changes, key: str) -> tuple[str, ...]:
@@ -56,23 +74,28 @@ def _claim(changes: Changes, path: str, before: Finding | None, finding: Finding
         changes.claims[key] = tuple(sorted({*claimants(changes, key), path}))
 
 
-def _settle(changes: Changes, key: str, live: ModuleVersion | None) -> ModuleVersion | None:
-    """Say which file has an id, and return the live version that lost its file to none."""
+def _settle(changes: Changes, key: str, live: ModuleVersion | None) -> Finding | None:
+    """Say which good file has an id, and have it served."""
     paths = claimants(changes, key)
     if live is not None and live.path in changes.suspects:
         _hold_newcomers(changes, key, live.path)
         return None
     able = (Kind.GOOD, Kind.PENDING)
-    good = [path for path in paths if (found := changes.latest(path)) is not None and found.kind in able]
+    good = [
+        path
+        for path in paths
+        if (found := changes.latest(path)) is not None and found.kind in able and path not in changes.suspects
+    ]
     holder = live.path if live is not None and live.path in paths else (good[0] if good else None)
-    finding = changes.latest(holder) if holder is not None else None
     for path in paths:
         changes.collided.pop(path, None)
         if path != holder and path in good:
             _collide(changes, path, str(holder))
-    if holder is not None and finding is not None:
-        changes.serve(holder, finding)
-    return live if live is not None and (finding is None or finding.module_id != live.module_id) else None
+    finding = changes.latest(holder) if holder is not None else None
+    if finding is None or finding.kind is not Kind.GOOD:
+        return None
+    changes.serve(finding.path, finding)
+    return finding
 
 
 def _hold_newcomers(changes: Changes, key: str, suspect: str) -> None:
@@ -84,12 +107,11 @@ def _hold_newcomers(changes: Changes, key: str, suspect: str) -> None:
 
 
 def _live_under(changes: Changes, key: str) -> ModuleVersion | None:
-    names = {key}
+    serves = changes.known.serves
     for path in (*claimants(changes, key), *changes.known.claims.get(key, ())):
-        for finding in (changes.known.findings.get(path), changes.found.get(path)):
-            if finding is not None and finding.module_id is not None and fold(finding.module_id) == key:
-                names.add(finding.module_id)
-    return next((changes.snapshot[name] for name in sorted(names) if name in changes.snapshot), None)
+        if path in serves and fold(serves[path]) == key:
+            return changes.snapshot.get(serves[path])
+    return None
 
 
 def _collide(changes: Changes, path: str, holder: str) -> None:

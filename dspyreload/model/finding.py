@@ -110,8 +110,8 @@ class Known:
     :ivar racy: paths whose stat signature proves nothing yet: the next pass reads them again.
     :ivar manifest: of ``manifest.json``; one that is readable and not in force waits for its files.
     :ivar manifest_reported: digest of the manifest that was last rejected for its files.
-    :ivar collided: files whose id another file has, and that id; ``kept``: the id under which such a file's last good
-        version still serves.
+    :ivar collided: files whose id another file has, and that id.
+    :ivar serves: which id each file serves; ``retired``, in what one pass learned: files that serve none any more.
     :ivar problems: what was said of folders and files that can't be looked at, by path.
     :ivar root: device and inode of the modules directory when it last held a file.
     """
@@ -126,7 +126,8 @@ class Known:
     manifest: ManifestFinding | None = None
     manifest_reported: str = ""
     collided: dict[str, str] = attrs.field(factory=dict)
-    kept: dict[str, str] = attrs.field(factory=dict)
+    serves: dict[str, str] = attrs.field(factory=dict)
+    retired: tuple[str, ...] = ()
     problems: Mapping[str, str] = attrs.field(factory=dict)
     root: tuple[int, int] | None = None
 

@@ -45,7 +45,7 @@ def _ready(changes: Changes, desired: ModuleManifest, module_id: str) -> bool:
 
 def _put_in_force(changes: Changes, desired: ModuleManifest, touched: set[str]) -> None:
     if changes.in_force is None:
-        changes.claims = dict.fromkeys(changes.known.claims, ())
+        changes.claims, changes.collided = dict.fromkeys(changes.known.claims, ()), {}
     changes.in_force = desired
     changes.gone += [module_id for module_id in changes.snapshot if module_id not in desired.modules]
     for module_id in touched:

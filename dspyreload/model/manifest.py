@@ -102,8 +102,10 @@ def relative_path(text: str, path: Path, folder: str | None = None) -> str:
     :return: POSIX text relative to the modules directory.
     :raises FaultError: where it is absolute, leaves the directory, or is no path.
     """
-    if not text.strip() or "\x00" in text:
+    if not text.strip():
         raise FaultError("a path is empty", path)
+    if "\x00" in text:
+        raise FaultError(f"the path {quoted(text)} has a character that no path has", path)
     if text.startswith("/") or re.match(r"[A-Za-z]:", text):
         raise FaultError(f"the path {quoted(text)} is absolute; name it relative to the modules directory", path)
     if "\\" in text:

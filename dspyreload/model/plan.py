@@ -95,10 +95,12 @@ def apply(known: Known, plan: Plan) -> None:
         known.findings.pop(path, None)
     known.claims.update(new.claims)
     known.users.update(new.users)
+    for path in new.retired:
+        known.serves.pop(path, None)
+    known.serves.update(new.serves)
     known.suspects, known.racy, known.unlisted = new.suspects, new.racy, new.unlisted
     known.manifest, known.manifest_reported = new.manifest, new.manifest_reported
-    known.collided, known.kept = new.collided, new.kept
-    known.problems, known.root = new.problems, new.root
+    known.collided, known.problems, known.root = new.collided, new.problems, new.root
 
 
 def _plan(changes: Changes, asked: frozenset[str]) -> Plan:
@@ -150,7 +152,7 @@ def _plan(changes: Changes, asked: frozenset[str]) -> Plan:
 
 
 def _manifest_event(before: Snapshot, after: Snapshot) -> tuple[ManifestChanged, ...]:
-    if after.manifest is before.manifest:
+    if after.manifest is before.manifest or after.manifest is NOTHING_LISTED:
         return ()
     old, new = (before.manifest or NOTHING_LISTED).modules, (after.manifest or NOTHING_LISTED).modules
     return (
@@ -243,7 +245,10 @@ def _learned(changes: Changes) -> Known:
         manifest=changes.manifest,
         manifest_reported=changes.manifest_reported,
         collided=changes.collided,
-        kept=changes.kept,
+        serves={version.path: module_id for module_id, version in changes.live.items()},
+        retired=tuple(
+            changes.snapshot[name].path for name in (*changes.live, *changes.gone) if name in changes.snapshot
+        ),
         problems=seen.problems if seen.problems is not None else known.problems,
         root=known.root if seen.hollow else seen.root,
     )

@@ -96,7 +96,7 @@ def test_dropped_privileges_are_gone_before_the_first_read(modules: Path, save: 
         (["--modules", "file.txt"], "--modules file.txt: that is a file; name the directory it lies in"),
         (["--modules", "modules", "--debounce", "soon"], "--debounce soon: a number of seconds is needed"),
         (["--modules", "modules", "--rescan", "0"], "rescan must be more than 0 seconds"),
-        (["--modules", "modules", "--setup", "no.such.module"], "--setup no.such.module: No module named 'no'"),
+        (["--modules", "modules", "--setup", "no.such.module"], "--setup no.such.module: there is no module 'no'"),
         (["--modules", "modules", "--frobnicate"], "option --frobnicate not recognized"),
     ],
 )

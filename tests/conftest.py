@@ -1,0 +1,61 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+MODULE: dict[str, Any] = {
+    "module_id": "npc.smith",
+    "predictor_type": "predict",
+    "signature_name": "npc.dialogue",
+    "signature": {
+        "inputs": [{"name": "player_message", "description": "What the player said"}],
+        "outputs": [
+            {"name": "response", "description": "What the character answers"},
+            {"name": "emotion", "description": "How the character feels"},
+        ],
+    },
+    "instruction": "You are a smith.",
+    "demos": [
+        {
+            "inputs": {"player_message": "Good day!"},
+            "outputs": {"response": "Is it? Mind the sparks.", "emotion": "annoyed"},
+        }
+    ],
+}
+"""A whole module in the full form; take a copy."""
+
+
+def module_text(module_id: str = "npc.smith", **changes: Any) -> str:
+    """Return the text of a module file: :data:`MODULE` with changes, ``None`` deletes a key."""
+    module = {**MODULE, "module_id": module_id, **changes}
+    return json.dumps({key: value for key, value in module.items() if value is not None}, indent=2)
+
+
+Save = Callable[[str, str], Path]
+
+
+@pytest.fixture
+def modules(tmp_path: Path) -> Path:
+    """An empty modules directory."""
+    directory = tmp_path / "modules"
+    directory.mkdir()
+    return directory
+
+
+@pytest.fixture
+def save(modules: Path) -> Save:
+    """Write a file of the modules directory: ``save("npc/smith.json", text)``."""
+
+    def write(path: str, text: str) -> Path:
+        file = modules / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+        return file
+
+    return write
