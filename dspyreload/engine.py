@@ -160,13 +160,15 @@ class DSPyEngine:
         """Run the live version of a module with DSPy.
 
         :param inputs: input fields, for those that are named like an option here; the others may be keywords.
-        :param timeout: seconds, after which the call is cancelled.
+        :param timeout: seconds, after which the call is cancelled. Anything but a number above 0 raises ValueError.
         :param lm: the language model of this call, as for the engine.
         :return: fires with a ``Reply``, a mapping of the output fields. It fails with ``UnknownModule``,
             ``MissingInput``, ``UnknownInput``, ``NoLM``, ``NotReady``, ``InvokeTimeout``, ``LMFailed``,
             ``DSPyNotInstalled`` or ``EngineClosed``. Cancelling it cancels the call.
         """
         check_thread("invoke")
+        if timeout is not None and not (isinstance(timeout, (int, float)) and timeout > 0):
+            raise ValueError(f"timeout must be a number of seconds above 0, or None, not {timeout!r}")
         snapshot = self.live.snapshot
         if self._loop.closed:
             return fail(EngineClosed("the engine is closed"))

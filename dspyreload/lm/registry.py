@@ -45,6 +45,10 @@ class SignatureRegistry:
             raise SignatureRefused(f"{name!r}: the signature has no output field")
         if taken := [field for field in inputs if field in TAKEN_BY_PREDICT]:
             raise SignatureRefused(f"{name!r}: DSPy's Predict keeps the input name {taken[0]!r} for itself")
+        if "completed" in outputs:
+            raise SignatureRefused(
+                f"{name!r}: DSPy ends a reply with the marker 'completed'; no output can have that name"
+            )
         definition = SignatureDefinition(
             inputs=tuple(_field(field, info) for field, info in inputs.items()),
             outputs=tuple(_field(field, info) for field, info in outputs.items()),
