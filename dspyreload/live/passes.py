@@ -1,7 +1,7 @@
 """Hint → look → plan → commit, one pass at a time.
 
 The disk is looked at on a worker thread; the live snapshot is assigned on the reactor thread, here. The order after
-a pass: commit, stats, the Deferreds of who asked, the log, and on a later turn of the reactor the subscribers.
+a pass: commit, stats, the log, the Deferreds of who asked, and on a later turn of the reactor the subscribers.
 """
 
 from __future__ import annotations
@@ -145,9 +145,7 @@ class Passes:
         hints.add(paths, signatures=signatures)
         seen = look(self._request(hints, frozenset(), None), self._known)
         plan = make_plan(self.live.snapshot, self._known, seen, ripe=None, asked=frozenset(), now=0.0)
-        first = self.live.snapshot.generation == 0
         self._carry_out(plan)
-        report(_log, plan, first=first)
 
     def stop(self) -> Deferred[None]:
         """Forget all hints, and let a running pass commit nothing.
@@ -251,21 +249,21 @@ class Passes:
         if self._root_said:
             _log.info("{root}: the modules directory is back", root=shown(self.root))
         self._failures, self._root_said = 0, False
-        first = self.live.snapshot.generation == 0
         self._carry_out(plan)
         if plan.again:
             self.hint(plan.again)
         self.on_root(plan.root)
         self._waiters.answer(plan, aboard)
-        report(_log, plan, first=first)
 
     def _carry_out(self, plan: Plan) -> None:
+        first = self.live.snapshot.generation == 0
         if plan.snapshot is not self.live.snapshot:
             self.live.commit(plan.snapshot)
         apply(self._known, plan)
         if plan.changed or plan.deleted:
             self._retired(plan.retired)
         self._count(plan)
+        report(_log, plan, first=first)
         self.live.publish(plan.events)
 
     def _count(self, plan: Plan) -> None:
