@@ -278,3 +278,28 @@ async def test_remove_module_from_manifest_and_it_is_no_longer_accessible(live: 
         await game.engine.invoke("npc.bard", player_message="Hello", lm="demos")
     with pytest.raises(KeyError):
         game.engine["npc.bard"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_two_engines_in_one_process_keep_apart(tmp_path: Path) -> None:
+    """Each watches its own directory; a save in one is no event of the other, and stopping one leaves the other."""
+    engines = []
+    for name in ("north", "south"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "smith.json").write_text(module_text())
+        engines.append(DSPyEngine(tmp_path / name))
+    north, south = [(await engine.enable_hot_reload(HotReloadConfig(debounce=0.02))) for engine in engines]
+    heard: list[HotReloadEvent] = []
+    south.service.subscribe(heard.append)
+    changed = north.service.next_event(ModuleChanged).addTimeout(30, reactor)
+    (tmp_path / "north" / "smith.json").write_text(module_text(instruction="Northern."))
+    await changed
+    await engines[1].reload_all()
+    assert heard == []
+    assert [engine["npc.smith"].instruction for engine in engines] == ["Northern.", "You are a smith."]
+    await north.stop()
+    changed = south.service.next_event(ModuleChanged).addTimeout(30, reactor)
+    (tmp_path / "south" / "smith.json").write_text(module_text(instruction="Southern."))
+    await changed
+    await south.stop()
+    assert [engine["npc.smith"].instruction for engine in engines] == ["Northern.", "Southern."]
