@@ -533,7 +533,7 @@ class TestNewVersions:
         release.set()
         replies = await soon(gatherResults([blocking, late, newest]))
         assert [reply.generation for reply in replies] == [1, 1, 2]
-        assert ["tired" in prompt.system for prompt in lm.prompts] == [False, False, True]
+        assert sorted("tired" in prompt.system for prompt in lm.prompts) == [False, False, True]  # in any order
 
     @in_reactor
     async def test_a_version_has_one_program(self, engine: MakeEngine) -> None:
