@@ -29,7 +29,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(options.run(options))
     except RootMissing as error:
-        print(f"dspyreload: {shown(options.directory)} can't be looked at: {error}", file=sys.stderr)
+        hint = "; name the directory that it lies in" if os.path.isfile(options.directory) else ""
+        print(f"dspyreload: {shown(options.directory)} can't be looked at: {error}{hint}", file=sys.stderr)
+        if getattr(options, "json", False):
+            remark = Remark(options.directory, 1, 1, "fault", f"it can't be looked at: {error}")
+            print(json.dumps([attrs.asdict(remark)], indent=2))
     except HotReloadFailed as error:
         print(f"dspyreload: {shown(error.path)}: {error.reason}", file=sys.stderr)
     except BrokenPipeError:

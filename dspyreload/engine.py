@@ -90,7 +90,7 @@ class DSPyEngine:
         try:
             version = snapshot[module_id]
         except KeyError:
-            raise _unknown(module_id, snapshot) from None
+            raise UnknownModule(module_id, snapshot) from None
         return version.module()
 
     def __contains__(self, module_id: object) -> bool:
@@ -176,7 +176,7 @@ class DSPyEngine:
             return fail(NotReady(f"the modules in {self.directory} are not read yet; wait for service.when_ready()"))
         version = snapshot.get(module_id)
         if version is None:
-            return fail(_unknown(module_id, snapshot))
+            return fail(UnknownModule(module_id, snapshot))
         given = {**(inputs or {}), **fields}
         return self._run(lambda: self._invoking.invoke(version, snapshot.generation, given, timeout, lm))
 
@@ -219,8 +219,3 @@ class DSPyEngine:
 
     def _signature_changed(self, name: str) -> None:
         self.passes.signature_changed(name)
-
-
-def _unknown(module_id: str, snapshot: Snapshot) -> UnknownModule:
-    # The nearest id is searched among all of them: in a large tree that would take longer than a game's tick.
-    return UnknownModule(module_id, snapshot if len(snapshot) <= 500 else ())

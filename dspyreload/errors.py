@@ -6,7 +6,7 @@ A file that may not go live is never an exception to the game: it is a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 __all__ = [
     "AlreadyRunning",
@@ -28,6 +28,9 @@ __all__ = [
 ]
 
 
+_FEW = 50
+
+
 class DSPyReloadError(Exception):
     """The root of all that dspyreload raises."""
 
@@ -38,11 +41,12 @@ class DSPyReloadError(Exception):
 class UnknownModule(DSPyReloadError, KeyError):
     """No live module has this id."""
 
-    def __init__(self, module_id: str, known: Iterable[str] = ()) -> None:
+    def __init__(self, module_id: str, known: Collection[str] = ()) -> None:
         import difflib
 
         self.module_id = module_id
-        near = difflib.get_close_matches(str(module_id), list(known), n=1)
+        # Among many, the search would take longer than a game's tick.
+        near = difflib.get_close_matches(str(module_id), list(known), n=1) if len(known) <= _FEW else []
         self.suggestion = near[0] if near else None
         hint = f"; did you mean {near[0]!r}?" if near else ""
         super().__init__(f"no live module has the id {module_id!r}{hint}")
@@ -99,7 +103,7 @@ class WatcherError(DSPyReloadError):
 
 
 class HotReloadFailed(DSPyReloadError):
-    """A pass itself failed (not: a file was rejected). It is tried again, with back-off."""
+    """A pass itself failed (not: a file was rejected). While a service runs it is tried again, with back-off."""
 
     def __init__(self, path: str, reason: str) -> None:
         self.path, self.reason = path, reason

@@ -64,7 +64,7 @@ def test_a_hostile_name_does_nothing_to_the_terminal(modules: Path, save: Save, 
     out = capsys.readouterr().out
     assert "\x1b" not in out
     assert all(":" in line for line in out.splitlines())
-    assert len(out.splitlines()) == 1
+    assert len(out.splitlines()) == 2  # the unknown key, and the include that is missing
     assert "\\x1b[31m\\n.json:1:" in out
 
 

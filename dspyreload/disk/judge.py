@@ -12,9 +12,9 @@ from dspyreload.disk.reading import FileRead, ReadFault, read_file
 from dspyreload.model.faults import Fault, FaultError, Path, Warned, quoted, shown
 from dspyreload.model.finding import Finding, Kind, Registered, Stamp
 from dspyreload.model.jsontext import line_column, locate, text_of
-from dspyreload.model.manifest import ModuleEntry, relative_path
+from dspyreload.model.manifest import ModuleEntry, composed, relative_path
 from dspyreload.model.module import DEFAULT_SIGNATURE, OptimizedModule, SignatureDefinition
-from dspyreload.model.module_file import ModuleDraft, check_demos, parse_module
+from dspyreload.model.module_file import ModuleDraft, check_demos, odd_values, parse_module
 from dspyreload.model.snapshot import ModuleVersion
 
 __all__ = ["Source", "default_id", "faults_of", "judge", "refreshed", "warnings_of"]
@@ -27,7 +27,7 @@ class Source:
 
     def __init__(self, root: str, limit: int) -> None:
         self.root, self.limit = root, limit
-        self._reads: dict[str, FileRead | ReadFault] = {}
+        self._reads: dict[str, FileRead | tuple[str, bool]] = {}
 
     def read(self, path: str) -> FileRead:
         """Read a file, or give what reading it gave before.
@@ -39,16 +39,18 @@ class Source:
             try:
                 found = read_file(self.root, path, self.limit)
             except ReadFault as fault:
-                found = fault
+                # Not the exception itself: it holds its frames, and ten thousand of those are work for the collector.
+                found = (fault.message, fault.missing)
             self._reads[path] = found
-        if isinstance(found, ReadFault):
-            raise found
+        if isinstance(found, tuple):
+            message, missing = found
+            raise ReadFault(message, missing=missing) from None
         return found
 
 
 def default_id(path: str) -> str:
     """Return the id of a file that names none: ``npc/dialogue_casual.json`` is ``npc.dialogue_casual``."""
-    return posixpath.splitext(path)[0].replace("/", ".")
+    return composed(posixpath.splitext(path)[0].replace("/", "."))
 
 
 def faults_of(error: FaultError, data: bytes) -> tuple[Fault, ...]:
@@ -123,6 +125,7 @@ class _Judging:
         self.path, self.source, self.read = path, source, read
         self.module_id, self.entry, self.registered = module_id, entry, registered
         self.texts: list[FileRead] = []
+        self.warnings: tuple[Warned, ...] = ()
         self.stamps: list[tuple[str, Stamp | None]] = [(path, read.stamp)]
         self.digests = [read.digest]
 
@@ -147,7 +150,7 @@ class _Judging:
             module_id=self._id(found.kind, draft, last_id),
             signature_name=draft.module.signature_name if draft is not None else None,
             registration=self._registration(draft),
-            warnings=warnings_of(draft.warnings, self.read.data) if draft is not None else (),
+            warnings=warnings_of(self.warnings, self.read.data),
             saved_at=max(read.stamp[3] for read in reads) / 1e9,
         )
 
@@ -156,7 +159,7 @@ class _Judging:
         return known.token if known is not None else ""
 
     def _id(self, kind: Kind, draft: ModuleDraft | None, last_id: str | None) -> str | None:
-        drafted = draft.module.module_id if draft is not None else None
+        drafted = composed(draft.module.module_id) if draft is not None else None
         if kind in (Kind.GOOD, Kind.PENDING):
             return self.module_id or drafted
         return self.module_id or last_id or drafted  # a broken file can't take its good version off another id
@@ -176,7 +179,7 @@ class _Judging:
             signature_name=entry.signature_name if entry is not None else None,
             predictor_type=entry.predictor_type if entry is not None else None,
         )
-        if self.module_id is not None and draft.module.module_id != self.module_id:
+        if self.module_id is not None and composed(draft.module.module_id) != self.module_id:
             raise FaultError(
                 f"the file says it is {quoted(draft.module.module_id)},"
                 f" and manifest.json lists it as {quoted(self.module_id)}",
@@ -188,6 +191,7 @@ class _Judging:
             raise FaultError(
                 f'its entry in manifest.json has "lm": {quoted(entry.lm)}, and there is no LM of that name'
             )
+        self.warnings += draft.warnings
         self._read_texts(draft)
         return draft
 
@@ -226,8 +230,9 @@ class _Judging:
         if serving is None:
             return Finding(path=self.path, kind=Kind.PENDING, waits_for=module.signature_name)
         check_demos(module, serving)
+        self.warnings += tuple(odd_values(module, serving))
         version = ModuleVersion(
-            module_id=module.module_id,
+            module_id=composed(module.module_id),
             path=self.path,
             version=_digest(self.digests),
             data=self.read.data,

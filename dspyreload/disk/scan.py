@@ -97,21 +97,25 @@ class _Pass:
         desired = self._desired(manifest)
         for path, (module_id, entry) in self._targets(desired, replaced).items():
             self._look_at(path, module_id, entry)
-        hollow = replaced and self.listing is not None and not self.listing.files
+        hollow = replaced and self._hollow()
         if hollow:  # it removes nothing
-            self.findings = {path: found for path, found in self.findings.items() if found.kind is not Kind.MISSING}
+            self.findings, self.unchanged = {}, {}
             manifest, desired = None, self.request.in_force
         return Look(
             findings=self.findings,
             unchanged=self.unchanged,
             desired=desired,
             manifest=manifest,
-            whole=self.listing is not None,
             unlisted=self._unlisted(desired),
             problems=self.listing.problems if self.listing is not None else None,
             root=root,
             hollow=hollow,
         )
+
+    def _hollow(self) -> bool:
+        """Say whether nothing at all that we know of is in the directory that lies where ours was."""
+        empty = self.listing is not None and not self.listing.files and stat_file(self.root, MANIFEST) is None
+        return empty and not self.unchanged and all(f.kind is Kind.MISSING for f in self.findings.values())
 
     def _identity(self) -> tuple[int, int]:
         try:
@@ -125,11 +129,11 @@ class _Pass:
         """Return what is new about the manifest, or None."""
         before, request = self.known.manifest, self.request
         if before is not None:
-            hinted = request.paths is None or MANIFEST in request.paths | self.known.suspects.keys() or before.racy
-            if not (request.watch_manifest and hinted):
+            if not request.watch_manifest:
                 return None
-            certain = not before.racy and before.stamp is not None and not request.deep
-            if certain and stat_file(self.root, MANIFEST) == before.stamp:
+            now = stat_file(self.root, MANIFEST)
+            certain = not before.racy and not request.deep and (now is not None or before.fault is None)
+            if certain and now == before.stamp:
                 return None
         try:
             read = self.source.read(MANIFEST)
@@ -137,7 +141,7 @@ class _Pass:
             return ManifestFinding(stamp=None, digest="", fault=None if fault.missing else Fault(fault.message))
         if before is not None and before.digest == read.digest:
             return msgspec.structs.replace(before, stamp=read.stamp, racy=read.racy)
-        found = ManifestFinding(stamp=read.stamp, digest=read.digest, racy=read.racy)
+        found = ManifestFinding(stamp=read.stamp, digest=read.digest, racy=read.racy, data=read.data)
         if request.in_force is not None and request.in_force.digest == read.digest:
             return msgspec.structs.replace(found, manifest=request.in_force)
         try:
@@ -177,7 +181,10 @@ class _Pass:
     def _all_known(self, paths: frozenset[str]) -> bool:
         known = self.known
         return all(
-            path in known.findings or path in known.users or path in known.unlisted or path == MANIFEST
+            path in known.findings
+            or path in known.unlisted
+            or path == MANIFEST
+            or (known.users.get(path) and not path.lower().endswith(self.request.extensions))
             for path in paths | known.suspects.keys()
         )
 
@@ -186,15 +193,17 @@ class _Pass:
             return None
         if desired is None or desired is NOTHING_LISTED:
             return frozenset()
-        return frozenset(self.listing.files.keys() - desired.paths.keys() - self.known.users.keys())
+        listed = desired.paths.keys() | (self.request.in_force or desired).paths.keys()
+        return frozenset(self.listing.files.keys() - listed - self.known.users.keys())
 
     def _look_at(self, path: str, module_id: str | None, entry: ModuleEntry | None) -> None:
         before = self.known.findings.get(path)
         asked = before is not None and before.module_id in self.request.asked
-        rejudged = before is None or before.entry != entry or self._registered_since(before)
+        renamed = before is not None and module_id is not None and before.module_id != module_id
+        rejudged = before is None or renamed or before.entry != entry or self._registered_since(before)
         if before is not None and not (rejudged or asked or self.request.deep) and self._stamps_hold(before):
             return
-        if self.listing is not None and path not in self.listing.files and self.listing.unseen(path):
+        if self.listing is not None and path not in self.listing.files and self.listing.unseen(path, entry is None):
             return  # its folder can't be listed: nothing says that it is gone
         if entry is None and not path.lower().endswith(self.request.extensions):
             self.findings[path] = Finding(

@@ -26,15 +26,22 @@ def passed_over(name: str) -> bool:
 class Listing:
     """The files of a tree, by relative path, each with its stat signature (None: no regular file).
 
-    ``problems``: what could not be listed, by relative path, in words. ``hidden``: folders among them.
+    :ivar problems: what could not be listed, by relative path, in words.
+    :ivar cut: whether there were more files than are allowed.
     """
 
     files: dict[str, Stamp | None] = attrs.field(factory=dict)
     problems: dict[str, str] = attrs.field(factory=dict)
+    cut: bool = False
 
-    def unseen(self, path: str) -> bool:
-        """Say whether a path lies in a folder that could not be listed: then nothing says that it is gone."""
-        return any(path.startswith(f"{folder}/") for folder in self.problems) or "" in self.problems
+    def unseen(self, path: str, by_listing: bool = True) -> bool:
+        """Say whether a path may be there though it is not listed.
+
+        :param by_listing: whether only the listing can tell of it; false for a path that a manifest names.
+        """
+        if self.cut and by_listing:
+            return True
+        return any(not folder or path.startswith(f"{folder}/") for folder in self.problems) and not self.cut
 
 
 def list_tree(root: str, extensions: tuple[str, ...], limit: int) -> Listing:
@@ -88,7 +95,7 @@ class _Lister:
             self.found.problems[path] = "the name is not UTF-8; rename the file"
             return
         if len(self.found.files) >= self.limit:
-            self.found.problems[""] = f"more than {self.limit:,} files; the rest is left out"
+            self.found.problems[""], self.found.cut = f"more than {self.limit:,} files; the rest is left out", True
             self.folders.clear()
             self.links.clear()
         else:
@@ -99,6 +106,8 @@ class _Lister:
         link = self.links.pop()
         real = os.path.realpath(f"{self.root}/{link}")
         above = f"{self.root}/{link}".startswith(f"{real}/")
-        if not above and real not in self.followed and real.startswith(f"{self.root}/"):
+        if not f"{real}/".startswith(f"{self.root}/") and not above:
+            self.found.problems[link] = "a link to a folder outside of the modules directory; it is not followed"
+        elif not above and real not in self.followed:
             self.followed.add(real)
             self.folders.append(link)

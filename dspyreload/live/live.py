@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import time
+import weakref
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
@@ -236,8 +237,20 @@ class EventStream:
         self._dropped = 0
         self._waiting: deque[Deferred[HotReloadEvent]] = deque()
         self._over = False
-        self._unsubscribe = live.subscribe(self._put)
-        self._forget = live.at_stop(self.close)
+        # Held weakly, so that one whose loop was left with ``break`` is gone, and not fed for ever.
+        alive = weakref.ref(self)
+
+        def put(event: HotReloadEvent) -> None:
+            if (stream := alive()) is not None:
+                stream._put(event)
+
+        def end() -> None:
+            if (stream := alive()) is not None:
+                stream.close()
+
+        self._unsubscribe, self._forget = live.subscribe(put), live.at_stop(end)
+        weakref.finalize(self, self._unsubscribe)
+        weakref.finalize(self, self._forget)
 
     def __aiter__(self) -> EventStream:
         return self

@@ -105,7 +105,7 @@ class Passes:
 
     def is_known(self, path: str) -> bool:
         """Say whether a module that was seen is made of this file. Any thread may ask."""
-        return path in self._known.findings or path in self._known.users
+        return path in self._known.findings or bool(self._known.users.get(path))
 
     def reload_module(self, module_id: str) -> Deferred[HotReloadEvent]:
         """Look at one module now; see ``DSPyEngine.reload_module``."""
@@ -137,14 +137,16 @@ class Passes:
                 self._hints.add((), signatures=(name,))  # for the pass that finds the directory again
 
     def look_here(self, *, paths: Iterable[str] | None = None, signatures: Iterable[str] = ()) -> None:
-        """Look and commit on the calling thread: before any service runs, when nobody is held up by it.
+        """Look and commit on the calling thread: only while no service runs.
 
         :raises RootMissing: where the directory is not there.
         """
         hints = _Hints()
         hints.add(paths, signatures=signatures)
-        seen = look(self._request(hints, frozenset(), None), self._known)
-        plan = make_plan(self.live.snapshot, self._known, seen, ripe=None, asked=frozenset(), now=0.0)
+        snapshot, now = self.live.snapshot, 0.0
+        ripe = None if snapshot.generation == 0 else frozenset[str]()  # later a first look removes and rejects nothing
+        seen = look(self._request(hints, frozenset(), ripe), self._known)
+        plan = make_plan(snapshot, self._known, seen, ripe=ripe, asked=frozenset(), now=now)
         self._carry_out(plan)
 
     def stop(self) -> Deferred[None]:
@@ -160,7 +162,9 @@ class Passes:
             self._back_off.cancel()
             self._back_off = None
         running, self._running = self._running, None
-        self._waiters.fail(lambda: ServiceStopped("the service stopped before the pass was done"), all_of_them=True)
+        # A thread that goes on reads the old one; what was suspect is looked at anew after a restart.
+        self._known = self._known.copied()
+        self._waiters.fail_all(lambda: ServiceStopped("the service stopped before the pass was done"))
         if running is None:
             return succeed(None)
         done: Deferred[None] = Deferred()
@@ -206,17 +210,17 @@ class Passes:
         hints, self._hints, self._due = self._hints, _Hints(), False
         known, snapshot, now = self._known, self.live.snapshot, self._clock().seconds()
         quiet = self.config.debounce - _EPSILON
-        ripe = frozenset(p for p, since in known.suspects.items() if now - since >= quiet or now < since)
         aboard = self._waiters.aboard()
         asked = frozenset(aboard.asked)
-        request = self._request(hints, asked, ripe)
+        request = self._request(hints, asked, None)
         reactor = self._clock()
         token = self._running = object()
 
         def work() -> None:
             outcome: Plan | Failure
             try:
-                seen = look(request, known)
+                ripe = frozenset(p for p, since in known.suspects.items() if now - since >= quiet or now < since)
+                seen = look(attrs.evolve(request, ripe=ripe), known)
                 outcome = make_plan(snapshot, known, seen, ripe=ripe, asked=asked, now=now)
             except BaseException:
                 outcome = Failure()
@@ -230,7 +234,7 @@ class Passes:
             thread = self._start_thread(work, "dspyreload-pass")
         except RuntimeError:  # the machine has no thread left
             self._running = None
-            self._failed(Failure(), hints)
+            self._failed(Failure(), hints, aboard)
 
     def _finished(self, token: object, outcome: Plan | Failure, hints: _Hints, aboard: Aboard) -> None:
         if token is not self._running:
@@ -239,21 +243,28 @@ class Passes:
             return
         self._running = None
         if isinstance(outcome, Failure):
-            self._failed(outcome, hints)
+            self._failed(outcome, hints, aboard)
         else:
             self._succeeded(outcome, aboard)
         if self._due and self._running is None:
             self._begin()
 
     def _succeeded(self, plan: Plan, aboard: Aboard) -> None:
-        if self._root_said:
+        if plan.hollow and not self._root_said:
+            _log.warn(
+                "{root}: the modules directory is another one than before, and empty; generation {generation} is still"
+                " serving",
+                root=shown(self.root),
+                generation=self.live.snapshot.generation,
+            )
+        elif self._root_said and not plan.hollow:
             _log.info("{root}: the modules directory is back", root=shown(self.root))
-        self._failures, self._root_said = 0, False
+        self._failures, self._root_said = 0, plan.hollow
         self._carry_out(plan)
         if plan.again:
             self.hint(plan.again)
-        self.on_root(plan.root)
         self._waiters.answer(plan, aboard)
+        self.on_root(plan.root)
 
     def _carry_out(self, plan: Plan) -> None:
         first = self.live.snapshot.generation == 0
@@ -277,7 +288,7 @@ class Passes:
 
     # What goes wrong
 
-    def _failed(self, failure: Failure, hints: _Hints) -> None:
+    def _failed(self, failure: Failure, hints: _Hints, aboard: Aboard) -> None:
         if failure.check(RootMissing):
             reason = f"the modules directory can't be looked at ({shown(str(failure.value))})"
             if not self._root_said:
@@ -289,8 +300,8 @@ class Passes:
             self.on_root(None)
         else:
             reason = shown(f"{failure.type.__name__ if failure.type else ''}: {failure.value}")
-            _log.failure("a pass failed; it is tried again", failure)
-        self._waiters.fail(lambda: HotReloadFailed(self.root, reason))
+            _log.failure("a pass failed", failure)
+        self._waiters.fail(aboard, lambda: HotReloadFailed(self.root, reason))
         if self.active:
             self._hints.add(None, deep=hints.deep, signatures=hints.signatures)
             longest = min(_LONGEST_BACK_OFF, self.config.rescan_interval)

@@ -15,6 +15,7 @@ from dspyreload.model.plan import Plan
 __all__ = ["report"]
 
 _MOST_LINES = 20
+_LATELY = 60.0  # seconds; a file that was saved before then changed for another reason
 
 
 def report(log: Logger, plan: Plan, *, first: bool = False) -> None:
@@ -25,11 +26,12 @@ def report(log: Logger, plan: Plan, *, first: bool = False) -> None:
     if first:
         names = ", ".join(shown(event.module_id) for event in plan.changed[:_MOST_LINES])
         log.info(
-            "loaded {modules} ({names}), generation {generation}; {rejected} rejected",
+            "loaded {modules} ({names}), generation {generation}; {rejected} rejected{again}",
             modules=counted(len(plan.changed), "module"),
             names=names + (", ..." if len(plan.changed) > _MOST_LINES else "") or "none",
             generation=plan.snapshot.generation,
             rejected=len(plan.errors),
+            again=f", {len(plan.again)} to be looked at again" if plan.again else "",
         )
     else:
         _changes(log, plan)
@@ -58,19 +60,21 @@ def _changes(log: Logger, plan: Plan) -> None:
         )
         return
     for event in plan.changed:
-        saved_at = plan.saved_at.get(event.module_id)
-        after = max(0.0, time.time() - saved_at) if saved_at is not None else 0.0
+        after = max(0.0, time.time() - plan.saved_at.get(event.module_id, 0.0))
         log.info(
-            "{shown_id} is live: version {version:.12}, generation {generation}, {after:.2f} s after the save",
+            "{shown_id} is live: version {version:.12}, generation {generation}{since}",
             shown_id=shown(event.module_id), module_id=event.module_id, path=event.path, version=event.version,
             generation=event.generation, after=after,
+            since=f", {after:.2f} s after the save" if after < _LATELY else "",
         )  # fmt: skip
 
 
 def _deletions(log: Logger, plan: Plan) -> None:
+    unlisted = {module_id for change in plan.manifest for module_id in change.removed}
     for event in plan.deleted[:_MOST_LINES]:
         log.warn(
-            "{shown_id} is no longer served: its file or its manifest entry is gone; generation {generation}",
+            "{shown_id} is no longer served: {reason}; generation {generation}",
+            reason="manifest.json no longer lists it" if event.module_id in unlisted else "its file is gone",
             shown_id=shown(event.module_id),
             module_id=event.module_id,
             generation=event.generation,
@@ -107,6 +111,10 @@ def _asides(log: Logger, plan: Plan) -> None:
             say("{where}: {remark}", where=where, remark=remark.message, path=path)
         if len(remarks) > _MOST_LINES:
             say("{count} more remarks of this kind", count=len(remarks) - _MOST_LINES)
+    for module_id in plan.mended[:_MOST_LINES]:
+        log.info(
+            "{shown_id} is whole again, and is what serves already", shown_id=shown(module_id), module_id=module_id
+        )
     for skip in plan.skipped[:_MOST_LINES]:
         log.debug(
             "{shown_id} is unchanged, skipped",

@@ -52,8 +52,6 @@ class HotReloadService(MultiService):
     :ivar stats: what this service has done.
     """
 
-    name = "dspyreload"
-
     def __init__(
         self, engine: Host, config: HotReloadConfig | None = None, *, make_observer: MakeObserver = make_observer
     ) -> None:
@@ -70,7 +68,7 @@ class HotReloadService(MultiService):
 
     @property
     def is_running(self) -> bool:
-        """Whether files are being watched."""
+        """Whether it was started and not stopped."""
         return bool(self.running)
 
     def startService(self) -> None:
@@ -226,11 +224,10 @@ class HotReloadHandle:
         """Return an async iterator over the events from now on; see ``HotReloadService.events``."""
         return self.service.events()
 
-    def stop(self) -> Deferred[Any]:
+    def stop(self) -> Deferred[None]:
         """Stop watching; fires when nothing of the service is left. Twice does no harm."""
         if not self.service.running:
             return succeed(None)
-        if self.service.parent is None:
-            return self.service.stopService()
-        stopped: Deferred[Any] = self.service.disownServiceParent()
-        return stopped
+        service = self.service
+        stopped: Deferred[Any] = service.disownServiceParent() if service.parent is not None else service.stopService()
+        return stopped.addCallback(lambda _results: None)

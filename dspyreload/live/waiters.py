@@ -14,8 +14,6 @@ from dspyreload.model.plan import Plan
 
 __all__ = ["Aboard", "Waiters"]
 
-_FEW = 500  # ids to search for the nearest one; among more that would hold up the reactor
-
 
 @attrs.define(eq=False)
 class _Waiter:
@@ -77,7 +75,7 @@ class Waiters:
                 if event is not None:
                     deferred.callback(event)
                 else:
-                    deferred.errback(UnknownModule(module_id, plan.snapshot if len(plan.snapshot) <= _FEW else ()))
+                    deferred.errback(UnknownModule(module_id, plan.snapshot))
         for waiter in aboard.waiting:
             if waiter not in self._waiting:
                 continue
@@ -87,15 +85,24 @@ class Waiters:
                 self._waiting.remove(waiter)
                 waiter.deferred.callback(tuple(waiter.events))
 
-    def fail(self, error: Callable[[], Exception], *, all_of_them: bool = False) -> None:
-        """Fail those who wait, but for the stubborn ones."""
-        asked, self._asked = self._asked, {}
-        failed = [waiter for waiter in self._waiting if all_of_them or not waiter.stubborn]
+    def fail(self, aboard: Aboard, error: Callable[[], Exception]) -> None:
+        """Fail those who waited for a pass that failed, but for the stubborn ones."""
+        failed = [waiter for waiter in aboard.waiting if waiter in self._waiting and not waiter.stubborn]
         self._waiting = [waiter for waiter in self._waiting if waiter not in failed]
-        deferreds: list[Deferred[Any]] = [deferred for waiting in asked.values() for deferred in waiting]
+        deferreds: list[Deferred[Any]] = []
+        for module_id, asked in aboard.asked.items():
+            for one in asked:
+                self._forget(module_id, one)
+                deferreds.append(one)
         for deferred in (*deferreds, *(waiter.deferred for waiter in failed)):
-            if not deferred.called:
+            if not deferred.called:  # cancelled by a callback of the one before
                 deferred.errback(error())
+
+    def fail_all(self, error: Callable[[], Exception]) -> None:
+        """Fail whoever waits."""
+        for waiter in self._waiting:
+            waiter.stubborn = False
+        self.fail(self.aboard(), error)
 
     def _forget(self, module_id: str, deferred: Deferred[HotReloadEvent]) -> None:
         waiting = self._asked.get(module_id, [])

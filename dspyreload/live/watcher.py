@@ -91,6 +91,8 @@ class WatcherService(Service):
         self._armed: list[Deferred[None]] = []
         self._late: dict[object, Deferred[None]] = {}
         self._ending: list[Deferred[None]] = []
+        self._failed_for: tuple[int, int] | None = None
+        self._attempts = 0
 
     def startService(self) -> None:
         """Begin to watch, in a thread: scheduling walks the tree."""
@@ -133,10 +135,17 @@ class WatcherService(Service):
         if not self.running or self._arming is not None or identity is None:
             return
         observer = self._observer
+        if observer is None and identity == self._failed_for and not self._due_again():
+            return
+        self._failed_for = identity
         dead = observer is None or not observer.is_alive() or not all(e.is_alive() for e in tuple(observer.emitters))
         retry = bool(self.degraded) and self._reactor.seconds() - self._tried_kernel >= _RETRY_KERNEL
         if dead or retry or identity != self._identity:
             self.arm()
+
+    def _due_again(self) -> bool:
+        """Say whether it is time to try again what failed, after 1, 2, 4 ... and at most 30 seconds."""
+        return self._reactor.seconds() - self._tried_kernel >= min(_RETRY_KERNEL, 2.0 ** min(self._attempts, 10) / 2)
 
     def arm(self) -> None:
         """Watch the directory that has the name now, in place of what was watched."""
@@ -173,7 +182,13 @@ class WatcherService(Service):
             return
         self._arming = None
         self._observer, self._burst, self._identity = outcome.observer, outcome.burst, outcome.identity
+        if outcome.burst is not None:
+            outcome.burst.take()  # what came while the watch was armed: the hint below says it all
         before, self.method, self.degraded = self.degraded, outcome.method, outcome.degraded
+        self._attempts = self._attempts + 1 if outcome.observer is None else 0
+        if outcome.observer is None and self._attempts > 1:
+            self._settle()
+            return  # said once; the timer looks meanwhile
         if outcome.observer is None:
             _log.error("{error}", error=str(WatcherError(outcome.degraded)))
         elif outcome.degraded and not before:
@@ -281,5 +296,10 @@ def _stop(armed: _Armed, reactor: IReactor, start_thread: StartThread) -> Deferr
         finally:
             reactor.callFromThread(ended)
 
-    thread = start_thread(work, "dspyreload-disarm")
+    try:
+        thread = start_thread(work, "dspyreload-disarm")
+    except RuntimeError:  # the machine has no thread left: told to stop, and not waited for
+        limit.cancel()
+        observer.stop()
+        return succeed(None)
     return done

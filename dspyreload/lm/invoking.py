@@ -32,11 +32,12 @@ class Invoking:
     def __init__(self, signatures: SignatureRegistry, lm: Any) -> None:
         self.lm = lm
         self._programs = Programs(signatures)
+        self._dspy: Any = None
         self._made: dict[str, Any] = {}  # LMs that we made, by name: those we close
 
     async def warm(self) -> None:
         """Import DSPy and make the engine's LM, so that the first call need not wait for it."""
-        dspy = _dspy()
+        dspy = await self._import()
         if self.lm is not None:
             self._lm(dspy, self.lm, "")
 
@@ -47,19 +48,24 @@ class Invoking:
 
         :raises DSPyNotInstalled, NoLM, MissingInput, UnknownInput, InvokeTimeout, LMFailed: see there.
         """
-        dspy = _dspy()
+        try:
+            async with asyncio.timeout(timeout) as limit:
+                return await self._invoke(version, generation, inputs, lm)
+        except TimeoutError:
+            if limit.expired() and timeout is not None:
+                raise InvokeTimeout(version.module_id, timeout) from None
+            raise
+
+    async def _invoke(self, version: ModuleVersion, generation: int, inputs: Mapping[str, Any], lm: Any) -> Reply:
+        dspy = await self._import()
         program = self._programs.program(version)
         _check_inputs(version.module_id, program, inputs)
         name, model = self._lm(dspy, lm if lm is not None else self.lm, version.module_id)
-        # No history and no trace: both would keep every player's words, in three places, for as long as we run.
-        with dspy.context(lm=model, disable_history=True, trace=None):
+        # No history and no trace: both would keep every player's words, in three places, for as long as we run. And no
+        # warning of a type that is not the field's: it would write the words into the log.
+        with dspy.context(lm=model, disable_history=True, trace=None, warn_on_type_mismatch=False):
             try:
-                async with asyncio.timeout(timeout) as limit:
-                    prediction = await program.predictor.acall(**inputs)
-            except TimeoutError as error:
-                if limit.expired() and timeout is not None:
-                    raise InvokeTimeout(version.module_id, timeout) from None
-                raise LMFailed(version.module_id, name, _reason(error)) from error
+                prediction = await program.predictor.acall(**inputs)
             except asyncio.CancelledError as error:
                 task = asyncio.current_task()
                 if task is None or task.cancelling():
@@ -70,6 +76,12 @@ class Invoking:
             except Exception as error:
                 raise LMFailed(version.module_id, name, _reason(error)) from error
         return Reply(dict(prediction.items()), version.module_id, version.version, generation, name)
+
+    async def _import(self) -> Any:
+        """Import DSPy, which takes more than a second, beside the loop: other calls and time limits go on."""
+        if self._dspy is None:
+            self._dspy = await asyncio.to_thread(_dspy)
+        return self._dspy
 
     def forget(self, module_ids: tuple[str, ...]) -> None:
         """Let go of what was made for modules that were replaced or are gone."""

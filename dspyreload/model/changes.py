@@ -24,7 +24,9 @@ class Changes:
     :ivar ripe: suspects whose second look this was; None where a first look decides.
     :ivar found: findings that this look decided, by path.
     :ivar suspects: paths that want a second look, and when the first was.
+    :ivar missing: paths that this look did not find.
     :ivar live: versions that go live, by id. ``gone``: ids that are no longer served.
+    :ivar mended: ids whose file was broken, and is again what serves.
     :ivar errors: path, fault and id of each rejection. ``skipped``: ids that were looked at and are unchanged.
     :ivar in_force: the manifest that will be in force.
     :ivar collided: files whose id another file has.
@@ -42,9 +44,11 @@ class Changes:
     gone: list[str] = attrs.field(factory=list)
     errors: list[tuple[str, Fault, str | None]] = attrs.field(factory=list)
     skipped: list[str] = attrs.field(factory=list)
+    mended: list[str] = attrs.field(factory=list)
     warnings: list[tuple[str, Fault]] = attrs.field(factory=list)
     claims: dict[str, tuple[str, ...]] = attrs.field(factory=dict)
-    collided: dict[str, str] = attrs.field(factory=dict)
+    collided: dict[str, tuple[str, str]] = attrs.field(factory=dict)
+    missing: set[str] = attrs.field(factory=set)
     manifest: ManifestFinding | None = None
     manifest_reported: str = ""
     in_force: ModuleManifest | None = None
@@ -94,7 +98,8 @@ class Changes:
             return
         before = self.known.findings.get(path)
         if path in self.found and before is not None and before.kind in (Kind.BROKEN, Kind.UNREADABLE):
-            self.skipped.append(version.module_id)  # it was broken, and is again what serves
+            self.skipped.append(version.module_id)
+            self.mended.append(version.module_id)
 
     def reject(self, path: str, finding: Finding) -> None:
         """Report a file that may not go live, once for each content."""
@@ -107,10 +112,24 @@ class Changes:
         for path, finding in self.seen.findings.items():
             if finding.kind is Kind.MISSING and finding.entry is None and path not in self.known.findings:
                 continue
-            if finding.kind in (Kind.GOOD, Kind.PENDING) or self.decides(path):
+            if finding.kind in (Kind.GOOD, Kind.PENDING):
                 self.found[path] = finding
-            else:
-                self.suspect(path)
+            elif finding.kind is not Kind.MISSING:
+                self._decide(path, finding)
+            elif self.ripe is None or path in self.known.missing:
+                self.missing.add(path)
+                self._decide(path, finding)
+            else:  # it was broken at the first look, if anything: that it is gone is new
+                self.missing.add(path)
+                self.suspects[path] = self.now
+
+    def _decide(self, path: str, finding: Finding) -> None:
+        before = self.known.findings.get(path)
+        rejudged = before is not None and finding.digest != "" and finding.digest == before.digest
+        if rejudged or self.decides(path):  # bytes that were there before are not half written
+            self.found[path] = finding
+        else:
+            self.suspect(path)
 
     def _sift_manifest(self) -> None:
         found = self.seen.manifest

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dspyreload.model.changes import Changes
 from dspyreload.model.faults import Fault, quoted, shown
 from dspyreload.model.finding import Finding, Kind
+from dspyreload.model.jsontext import line_column, locate, text_of
 from dspyreload.model.manifest import fold
 from dspyreload.model.snapshot import ModuleVersion
 
@@ -28,6 +29,8 @@ def plan_claimed(changes: Changes) -> None:
         if path in changes.known.serves:
             served.add(changes.known.serves[path])
         _claim(changes, path, before, finding)
+        if finding.kind is Kind.MISSING:
+            changes.collided.pop(path, None)
         if finding.kind in (Kind.BROKEN, Kind.UNREADABLE):
             changes.reject(path, finding)
     for path in changes.known.suspects:  # it may have an id after all
@@ -118,7 +121,18 @@ def _collide(changes: Changes, path: str, holder: str) -> None:
     finding = changes.latest(path)
     assert finding is not None
     assert finding.module_id is not None
-    changes.collided[path] = finding.module_id
-    if changes.known.collided.get(path) != finding.module_id:
+    asked = (finding.module_id, finding.digest)
+    changes.collided[path] = asked
+    if changes.known.collided.get(path) != asked:
         message = f"the id {quoted(finding.module_id)} is already that of {shown(holder)}; give this file another"
-        changes.errors.append((path, Fault(message), finding.module_id))
+        changes.errors.append((path, _placed(finding, message), finding.module_id))
+
+
+def _placed(finding: Finding, message: str) -> Fault:
+    """Put a fault where a file names its id."""
+    version = finding.version
+    if version is None:
+        return Fault(message)
+    text = text_of(version.data)
+    offset = locate(text, ("module_id",))
+    return Fault(message) if offset is None else Fault(message, *line_column(text, offset))

@@ -79,7 +79,10 @@ class Finding(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class ManifestFinding(msgspec.Struct, frozen=True, kw_only=True):
-    """What a pass learned of ``manifest.json``. ``manifest`` is None where it is missing or has a ``fault``."""
+    """What a pass learned of ``manifest.json``. ``manifest`` is None where it is missing or has a ``fault``.
+
+    :ivar data: its bytes, to name a place in them.
+    """
 
     stamp: Stamp | None
     digest: str
@@ -88,6 +91,7 @@ class ManifestFinding(msgspec.Struct, frozen=True, kw_only=True):
     fault: Fault | None = None
     more: tuple[Fault, ...] = ()
     warnings: tuple[Fault, ...] = ()
+    data: bytes = b""
 
     def says_the_same(self, other: ManifestFinding | None) -> bool:
         """Say whether there is nothing new beside an earlier finding."""
@@ -102,34 +106,47 @@ class Known:
     between two, which applies the plan to it.
 
     :ivar findings: by path, of each module's file that was ever looked at and is not gone.
-    :ivar forgotten: in what one pass learned: paths that are gone.
-    :ivar suspects: paths that were missing or broken at a first look, and when that was (seconds of the clock).
+    :ivar complete: in what one pass learned: whether ``findings`` and ``serves`` are all of them, and not what is new.
+    :ivar suspects: paths that were missing or broken at a first look, and when that was (seconds of the clock);
+        ``missing``: those that were missing.
     :ivar claims: without a manifest: which paths claim an id (folded).
     :ivar users: which modules' files are made of a text file.
     :ivar unlisted: files that the manifest in force does not list.
     :ivar racy: paths whose stat signature proves nothing yet: the next pass reads them again.
     :ivar manifest: of ``manifest.json``; one that is readable and not in force waits for its files.
     :ivar manifest_reported: digest of the manifest that was last rejected for its files.
-    :ivar collided: files whose id another file has, and that id.
-    :ivar serves: which id each file serves; ``retired``, in what one pass learned: files that serve none any more.
+    :ivar collided: files whose id another file has, that id, and the digest of their bytes.
+    :ivar serves: which id each file serves.
     :ivar problems: what was said of folders and files that can't be looked at, by path.
     :ivar root: device and inode of the modules directory when it last held a file.
     """
 
     findings: dict[str, Finding] = attrs.field(factory=dict)
-    forgotten: tuple[str, ...] = ()
+    complete: bool = False
     suspects: dict[str, float] = attrs.field(factory=dict)
+    missing: frozenset[str] = frozenset()
     claims: dict[str, tuple[str, ...]] = attrs.field(factory=dict)
     users: dict[str, tuple[str, ...]] = attrs.field(factory=dict)
     unlisted: frozenset[str] = frozenset()
     racy: set[str] = attrs.field(factory=set)
     manifest: ManifestFinding | None = None
     manifest_reported: str = ""
-    collided: dict[str, str] = attrs.field(factory=dict)
+    collided: dict[str, tuple[str, str]] = attrs.field(factory=dict)
     serves: dict[str, str] = attrs.field(factory=dict)
-    retired: tuple[str, ...] = ()
     problems: Mapping[str, str] = attrs.field(factory=dict)
     root: tuple[int, int] | None = None
+
+    def copied(self) -> Known:
+        """Return a copy of its own, without suspects."""
+        return attrs.evolve(
+            self,
+            findings=dict(self.findings),
+            serves=dict(self.serves),
+            claims=dict(self.claims),
+            users=dict(self.users),
+            suspects={},
+            missing=frozenset(),
+        )
 
 
 @attrs.frozen(kw_only=True)
@@ -141,7 +158,6 @@ class Look:
         for, by path.
     :ivar manifest: what was found of the manifest; None where it was not looked at or is as it was.
     :ivar desired: the manifest that the disk asks for: the newest readable one.
-    :ivar whole: whether the whole tree was looked at.
     :ivar unlisted: files that ``desired`` does not list; None where the tree was not listed.
     :ivar root: device and inode of the modules directory.
     :ivar hollow: another, empty directory lies where it was (a volume that is not mounted yet).
@@ -151,7 +167,6 @@ class Look:
     unchanged: dict[str, Finding]
     desired: ModuleManifest | None
     manifest: ManifestFinding | None = None
-    whole: bool = False
     unlisted: frozenset[str] | None = None
     problems: Mapping[str, str] | None = None
     root: tuple[int, int] | None = None

@@ -117,6 +117,16 @@ def _syntax(text: str, fault: json.JSONDecodeError) -> FaultError:
         return FaultError(
             r"the text has no closing quote on this line; a line break inside a text is written \n", offset=fault.pos
         )
+    here = text[fault.pos]
+    if fault.msg.startswith("Expecting ','") and (here.isalpha() or here in "_'.!?-"):
+        message = r"a quotation mark too many, or one missing before this; inside a text it is written \""
+        return FaultError(message, offset=fault.pos)
+    if fault.msg.startswith("Expecting") and here in "\u201c\u201d\u201e\u00ab\u00bb":
+        return FaultError('curly quotation marks; JSON wants straight ones: "', offset=fault.pos)
+    if fault.msg.startswith("Expecting value") and here.isalpha():
+        return FaultError(
+            "a value is expected here: a text in double quotes, a number, true, false or null", offset=fault.pos
+        )
     offset = len(before) if fault.msg.startswith("Expecting ','") else fault.pos
     return FaultError(_WORDS.get(fault.msg, "this is not JSON"), offset=offset)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dspyreload.model.changes import Changes
 from dspyreload.model.faults import Fault, shown
 from dspyreload.model.finding import Kind
+from dspyreload.model.jsontext import line_column, locate, text_of
 from dspyreload.model.manifest import MANIFEST, ModuleManifest, changed_entries
 
 __all__ = ["plan_listed"]
@@ -39,8 +40,9 @@ def plan_listed(changes: Changes, desired: ModuleManifest) -> None:
 def _ready(changes: Changes, desired: ModuleManifest, module_id: str) -> bool:
     entry = desired[module_id]
     finding = changes.latest(entry.path)
-    good = finding is not None and finding.entry == entry and finding.kind in (Kind.GOOD, Kind.PENDING)
-    return good and entry.path not in changes.suspects
+    if finding is None or (finding.module_id, finding.entry) != (module_id, entry) or entry.path in changes.suspects:
+        return False
+    return finding.kind in (Kind.GOOD, Kind.PENDING)
 
 
 def _put_in_force(changes: Changes, desired: ModuleManifest, touched: set[str]) -> None:
@@ -62,7 +64,19 @@ def _wait(changes: Changes, desired: ModuleManifest, lacking: list[str]) -> None
         changes.suspect(MANIFEST)
         return
     changes.manifest_reported = desired.digest
-    words = ", ".join(shown(desired[module_id].path) for module_id in sorted(lacking)[:5])
+    names = sorted(lacking)
+    words = ", ".join(_lack(changes, desired[module_id].path) for module_id in names[:5])
     more = f" and {len(lacking) - 5} more" if len(lacking) > 5 else ""
-    message = f"the manifest waits for {words}{more}: each is missing, or is not what the manifest says"
-    changes.errors.append((MANIFEST, Fault(message), None))
+    fault = Fault(f"the manifest waits for {words}{more}")
+    found = changes.manifest
+    if found is not None and found.data:
+        text = text_of(found.data)
+        offset = locate(text, ("modules", names[0], "path"))
+        fault = fault if offset is None else Fault(fault.message, *line_column(text, offset))
+    changes.errors.append((MANIFEST, fault, None))
+
+
+def _lack(changes: Changes, path: str) -> str:
+    finding = changes.latest(path)
+    missing = finding is None or finding.kind is Kind.MISSING
+    return f"{shown(path)} ({'missing' if missing else 'rejected'})"

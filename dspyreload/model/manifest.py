@@ -14,7 +14,7 @@ import msgspec
 from dspyreload.model.faults import FaultError, Path, Warned, quoted, raise_first
 from dspyreload.model.jsontext import parse
 from dspyreload.model.module import PredictorType
-from dspyreload.model.module_file import convert
+from dspyreload.model.module_file import convert, unknown_key
 
 __all__ = [
     "MANIFEST",
@@ -89,6 +89,11 @@ def changed_entries(old: ModuleManifest | None, new: ModuleManifest) -> set[str]
     return {module_id for module_id, entry in new.modules.items() if before.get(module_id) != entry}
 
 
+def composed(module_id: str) -> str:
+    """Return an id in NFC: the same letters in another form, as some file systems give them, are the same id."""
+    return module_id if module_id.isascii() else unicodedata.normalize("NFC", module_id)
+
+
 def fold(name: str) -> str:
     """Return the form in which ids are compared: NFC, case-folded."""
     return name if name.isascii() and name.islower() else unicodedata.normalize("NFC", name).casefold()
@@ -149,8 +154,9 @@ def parse_manifest(data: bytes, digest: str = "") -> ModuleManifest:
     paths: dict[str, str] = {}
     ids: dict[str, str] = {}
     faults: list[FaultError] = []
-    for module_id, row in rows.items():
-        where: Path = ("modules", module_id)
+    for name, row in rows.items():
+        where: Path = ("modules", name)
+        module_id = composed(name)
         try:
             entry = _entry(row, module_id, where)
         except FaultError as fault:
@@ -160,13 +166,13 @@ def parse_manifest(data: bytes, digest: str = "") -> ModuleManifest:
         if twin != module_id:
             message = f"{quoted(twin)} and {quoted(module_id)} name one path, {quoted(entry.path)}"
             faults.append(FaultError(message, (*where, "path")))
-        twin = ids.setdefault(fold(module_id), module_id)
-        if twin != module_id:
-            message = f"the ids {quoted(twin)} and {quoted(module_id)} differ only in case"
+        twin = ids.setdefault(fold(module_id), name)
+        if twin != name:
+            message = f"the ids {quoted(twin)} and {quoted(name)} differ only in case"
             faults.append(FaultError(message, where, key=True))
         for key in row:
             if key not in _KNOWN:
-                warnings.append(Warned(f"{quoted(key)} is not known and is ignored", (*where, key)))
+                warnings.append(unknown_key(key, where, _KNOWN))
         modules[module_id] = entry
     raise_first(faults)
     return ModuleManifest(version, modules, digest, tuple(warnings), paths)

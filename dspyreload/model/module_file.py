@@ -8,6 +8,7 @@ of ``instruction``, and ``include`` names text files that are placed before it.
 from __future__ import annotations
 
 import datetime
+import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, get_type_hints
@@ -29,7 +30,7 @@ from dspyreload.model.module import (
     SignatureDefinition,
 )
 
-__all__ = ["ModuleDraft", "check_demos", "convert", "parse_module"]
+__all__ = ["ModuleDraft", "check_demos", "convert", "odd_values", "parse_module", "unknown_key"]
 
 # Attributes of DSPy's Signature, and the marker that ends a reply.
 _RESERVED = TAKEN_BY_PREDICT | {"instructions", "fields", "input_fields", "output_fields", "cls", "completed"}
@@ -93,11 +94,7 @@ def parse_module(
         raise FaultError("a module is an object in { }")
     if is_dspy_state(value):
         raise FaultError("this is what DSPy's save() writes; such files are not served yet")
-    warnings = tuple(
-        Warned(f"{quoted(key)} is not known and is ignored", (key,))
-        for key in value
-        if key not in _KNOWN and key != "$schema"
-    )
+    warnings = tuple(unknown_key(key, (), _KNOWN) for key in value if key not in _KNOWN and key != "$schema")
     file = _convert_file(value)
     raise_first([*_form_faults(value), *_signature_faults(file.signature)])
     module = OptimizedModule(
@@ -194,15 +191,29 @@ def _each_fault(value: Mapping[str, Any]) -> list[FaultError]:
     return faults
 
 
+def unknown_key(key: str, above: Path, known: Iterable[str]) -> Warned:
+    """Warn of a key that is ignored, and name the one that was perhaps meant."""
+    near = difflib.get_close_matches(key, sorted(known), n=1)
+    hint = f"; did you mean {quoted(near[0])}?" if near else ""
+    return Warned(f"{quoted(key)} is not known and is ignored{hint}", (*above, key))
+
+
+def _lacks(key: str, value: Mapping[str, Any]) -> FaultError:
+    near = difflib.get_close_matches(key, [other for other in value if other not in _KNOWN], n=1)
+    if not near:
+        return FaultError(f'the module lacks "{key}"')
+    return FaultError(f'the module lacks "{key}"; is it what {quoted(near[0])} should be?', (near[0],), key=True)
+
+
 def _form_faults(value: Mapping[str, Any]) -> Iterator[FaultError]:
     named = [key for key in _FULL if key in value]
     for key in _FULL:
         if named and key not in value:
-            yield FaultError(f'the module lacks "{key}"')
+            yield _lacks(key, value)
         if key in value and not value[key].strip():
             yield FaultError(f'"{key}" is empty', (key,))
     if "instruction" not in value and "instruction_file" not in value:
-        yield FaultError('the module lacks "instruction"')
+        yield _lacks("instruction", value)
     if "instruction" in value and "instruction_file" in value:
         yield FaultError(
             '"instruction" and "instruction_file" are both given; delete one', ("instruction_file",), key=True
@@ -244,6 +255,31 @@ def check_demos(module: OptimizedModule, signature: SignatureDefinition) -> None
     raise_first(
         [*_tool_faults(module, signature), *_thought_faults(module, signature), *_demo_faults(module, signature)]
     )
+
+
+_VALUES: dict[FieldType, tuple[type, ...]] = {
+    "string": (str,), "int": (int,), "float": (int, float), "bool": (bool,), "list": (list,),
+}  # fmt: skip
+_WORDS: dict[FieldType, str] = {
+    "string": "text", "int": "a whole number", "float": "a number", "bool": "true or false", "list": "a list",
+}  # fmt: skip
+
+
+def odd_values(module: OptimizedModule, signature: SignatureDefinition) -> Iterator[Warned]:
+    """Warn of values in demonstrations that are not what their field holds; the LM sees them as they are."""
+    kinds = {field.name: field.field_type for field in (*signature.inputs, *signature.outputs)}
+    for index, demo in enumerate(module.demos):
+        for side, values in (("inputs", demo.inputs), ("outputs", demo.outputs)):
+            for name, value in values.items():
+                kind = kinds.get(name, "json")
+                fits = isinstance(value, _VALUES.get(kind, (object,))) and not (
+                    isinstance(value, bool) and kind != "bool"
+                )
+                if kind != "json" and not fits:
+                    message = (
+                        f"demo {index + 1}: {quoted(name)} is {_WORDS[kind]} in the signature, and something else here"
+                    )
+                    yield Warned(message, ("demos", index, side, name))
 
 
 def _tool_faults(module: OptimizedModule, signature: SignatureDefinition) -> Iterator[FaultError]:

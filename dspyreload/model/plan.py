@@ -45,7 +45,8 @@ class Plan:
     :ivar notes: files that the manifest does not list, each to be said once; ``warnings``: what else is odd of files.
     :ivar pending: modules that wait, by id, for the signature of that name.
     :ivar saved_at: when each changed module's file was saved, in seconds since the epoch.
-    :ivar root: device and inode of the modules directory as it is now.
+    :ivar root: device and inode of the modules directory as it is now; ``hollow``: another than before, and empty.
+    :ivar mended: ids whose file was broken, and is again what serves.
     """
 
     snapshot: Snapshot
@@ -63,6 +64,8 @@ class Plan:
     pending: dict[str, str]
     saved_at: dict[str, float]
     root: tuple[int, int] | None
+    hollow: bool
+    mended: tuple[str, ...]
     _known: Known
 
 
@@ -88,17 +91,16 @@ def make_plan(
 
 
 def apply(known: Known, plan: Plan) -> None:
-    """Remember what a pass learned, once its plan is carried out. A few bulk steps, whatever the size of the tree."""
+    """Remember what a pass learned, once its plan is carried out: assignments and updates, no loop of ours."""
     new = plan._known
-    known.findings.update(new.findings)
-    for path in new.forgotten:
-        known.findings.pop(path, None)
+    if new.complete:
+        known.findings, known.serves = new.findings, new.serves
+    else:
+        known.findings.update(new.findings)
+        known.serves.update(new.serves)
     known.claims.update(new.claims)
     known.users.update(new.users)
-    for path in new.retired:
-        known.serves.pop(path, None)
-    known.serves.update(new.serves)
-    known.suspects, known.racy, known.unlisted = new.suspects, new.racy, new.unlisted
+    known.suspects, known.missing, known.racy, known.unlisted = new.suspects, new.missing, new.racy, new.unlisted
     known.manifest, known.manifest_reported = new.manifest, new.manifest_reported
     known.collided, known.problems, known.root = new.collided, new.problems, new.root
 
@@ -147,6 +149,8 @@ def _plan(changes: Changes, asked: frozenset[str]) -> Plan:
             if (finding := changes.latest(version.path)) is not None
         },
         root=changes.seen.root,
+        hollow=changes.seen.hollow,
+        mended=tuple(sorted(set(changes.mended))),
         known=_learned(changes),
     )
 
@@ -194,12 +198,26 @@ def _answers(
         if event is None:
             found = [finding for path in sorted(paths) if (finding := changes.latest(path)) is not None]
             broken = next((finding for finding in found if finding.fault is not None), None)
-            if broken is not None and broken.fault is not None:
+            if _held_back(changes, after, module_id):
+                event = _error(
+                    after, MANIFEST, Fault("it waits with manifest.json, which waits for other files"), module_id
+                )
+            elif broken is not None and broken.fault is not None:
                 event = _error(after, broken.path, and_more(broken.fault, broken.more), module_id)
             elif module_id in after:
                 event = ModuleSkipped(generation=after.generation, module_id=module_id)
         answers[module_id] = event
     return answers
+
+
+def _held_back(changes: Changes, after: Snapshot, module_id: str) -> bool:
+    """Say whether a good file does not go live because it belongs to a manifest that waits."""
+    desired = changes.seen.desired
+    if desired is None or desired is after.manifest or module_id not in desired.modules:
+        return False
+    finding = changes.latest(desired[module_id].path)
+    version = finding.version if finding is not None else None
+    return version is not None and not version.serves_as(after.get(module_id))
 
 
 def _paths_of(changes: Changes, module_id: str) -> set[str]:
@@ -231,13 +249,22 @@ def _problems(changes: Changes) -> tuple[tuple[str, Fault], ...]:
 
 
 def _learned(changes: Changes) -> Known:
-    seen, known = changes.seen, changes.known
+    seen, known, snapshot = changes.seen, changes.known, changes.snapshot
     refreshed = {path: finding for path, finding in seen.unchanged.items() if path not in changes.suspects}
     looked = {**changes.found, **refreshed}
+    findings, serves = looked, {version.path: module_id for module_id, version in changes.live.items()}
+    forgotten = {path for path, f in changes.found.items() if f.kind is Kind.MISSING and f.entry is None}
+    retired = {snapshot[name].path for name in (*changes.live, *changes.gone) if name in snapshot} - serves.keys()
+    complete = bool(forgotten or retired)
+    if complete:
+        findings = {path: f for path, f in {**known.findings, **looked}.items() if path not in forgotten}
+        serves = {path: name for path, name in {**known.serves, **serves}.items() if path not in retired}
     return Known(
-        findings=looked,
-        forgotten=tuple(path for path, f in changes.found.items() if f.kind is Kind.MISSING and f.entry is None),
+        findings=findings,
+        serves=serves,
+        complete=complete,
         suspects=changes.suspects,
+        missing=frozenset(changes.missing),
         claims=changes.claims,
         users=_users(known, looked),
         unlisted=seen.unlisted if seen.unlisted is not None else known.unlisted,
@@ -245,10 +272,6 @@ def _learned(changes: Changes) -> Known:
         manifest=changes.manifest,
         manifest_reported=changes.manifest_reported,
         collided=changes.collided,
-        serves={version.path: module_id for module_id, version in changes.live.items()},
-        retired=tuple(
-            changes.snapshot[name].path for name in (*changes.live, *changes.gone) if name in changes.snapshot
-        ),
         problems=seen.problems if seen.problems is not None else known.problems,
         root=known.root if seen.hollow else seen.root,
     )

@@ -50,7 +50,7 @@ def test_a_narrow_look_reads_what_was_hinted_and_nothing_else(serving: Server, r
     assert reads == ["a.json"]
     assert (instruction(serving, "a"), instruction(serving, "b")) == (NEW, "You are a smith.")
     assert serving.seen is not None
-    assert not serving.seen.whole
+    assert not serving.seen.unlisted is not None
 
 
 def test_an_unknown_path_makes_the_look_whole(serving: Server) -> None:
@@ -59,7 +59,7 @@ def test_an_unknown_path_makes_the_look_whole(serving: Server) -> None:
     serving.save("new.json", module_text("new"))
     serving.look("..data")
     assert serving.seen is not None
-    assert serving.seen.whole
+    assert serving.seen.unlisted is not None
     assert (set(serving.snapshot), instruction(serving, "b")) == ({"a", "b", "c", "new"}, NEW)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from twisted.application.service import MultiService
+from twisted.application.service import Application, IServiceCollection, MultiService
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import capturedLogs, formatEvent
 from twisted.python import threadable
@@ -627,3 +627,12 @@ def test_a_handle_iterates_over_the_services_events(rig: Rig, save: Save) -> Non
     assert seen == ["ModuleChanged"]
     rig.stop()
     CASE.successResultOf(reading)
+
+
+def test_two_services_live_under_one_application(modules: Path, tmp_path: Path) -> None:
+    """Each engine has its own; an application takes them all."""
+    (tmp_path / "other").mkdir()
+    application = Application("game")
+    for directory in (modules, tmp_path / "other"):
+        HotReloadService(DSPyEngine(directory)).setServiceParent(application)
+    assert len(list(IServiceCollection(application))) == 2

@@ -56,8 +56,7 @@ class Rig:
             self.hint,
             Interest((".json",), lambda path: False),
             cast("IReactor", self.clock),
-            make_observer=self.make,
-            **{"start_thread": self.start_thread, **options},
+            **{"make_observer": self.make, "start_thread": self.start_thread, **options},
         )
 
     def start_thread(self, target: Callable[[], None], name: str) -> NoThread:
@@ -465,3 +464,44 @@ def test_reading_a_module_is_no_event(modules: Path) -> None:
     stopped = watcher.stopService()
     while not stopped.called:
         clock.wait()
+
+
+def test_an_event_while_the_watch_is_armed_does_not_make_it_deaf(modules: Path) -> None:
+    """watchdog reports before the reactor knows of the observer: that wake-up is not the last one."""
+
+    class Early(KernelObserver):
+        def start(self) -> None:
+            super().start()
+            self.tell("smith.json")
+
+    rig = Rig(modules, make_observer=lambda polling: Early())
+    rig.watcher.startService()
+    rig.work()
+    rig.hints.clear()
+    assert rig.watcher._observer is not None
+    cast("Early", rig.watcher._observer).tell("smith.json")
+    rig.clock.run_calls()
+    assert rig.hints == [["smith.json"]]
+    finish(rig)
+
+
+def test_arming_that_fails_is_tried_again_with_back_off_and_said_once(modules: Path) -> None:
+    """Passes check often; a directory that can't be watched is not walked at each of them."""
+    tries: list[bool] = []
+
+    def broken(polling: bool) -> Any:
+        tries.append(polling)
+        raise OSError("no")
+
+    rig = Rig(modules, make_observer=broken)
+    with capturedLogs() as logs:
+        rig.watcher.startService()
+        rig.work()
+        for _ in range(600):
+            rig.clock.advance(0.1)
+            rig.watcher.check(identity(modules))
+            rig.work()
+    assert 4 <= len(tries) // 2 <= 9
+    assert len([entry for entry in logs if "can't be watched" in formatEvent(entry)]) == 1
+    assert rig.hints == [EVERYTHING]
+    finish(rig)

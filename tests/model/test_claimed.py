@@ -204,3 +204,30 @@ def test_a_kept_id_is_served_again_when_its_file_takes_it_back(kept: Server) -> 
     kept.settle("a.json")
     assert set(kept.snapshot) == {"one", "two"}
     assert kept.snapshot["one"].module().instruction == "New."
+
+
+def test_a_rejected_newcomer_is_named_again_for_other_bytes_and_after_it_was_gone(server: Server) -> None:
+    """Once for each content: an edit of the newcomer is rejected anew, and so is one that comes back."""
+    server.save("a.json", module_text("npc"))
+    server.start()
+    for text in (module_text("npc", instruction="One."), module_text("npc", instruction="Two.")):
+        server.save("b.json", text)
+        (error,) = named(server.settle("b.json"), ReloadError)
+        assert (error.path, error.line) == ("b.json", 2)
+    (server.root / "b.json").unlink()
+    server.settle("b.json")
+    server.save("b.json", module_text("npc", instruction="Two."))
+    assert [error.path for error in named(server.settle("b.json"), ReloadError)] == ["b.json"]
+
+
+def test_a_file_that_was_broken_and_then_is_gone_is_looked_at_once_more(server: Server) -> None:
+    """Broken at the first look and missing at the second is a rename under way: nothing is removed yet."""
+    server.save("a.json", module_text("npc"))
+    server.start()
+    file = server.save("a.json", "")
+    server.look("a.json")
+    file.unlink()
+    server.look("a.json")
+    assert set(server.snapshot) == {"npc"}
+    server.settle("a.json")
+    assert set(server.snapshot) == set()

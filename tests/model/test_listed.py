@@ -321,3 +321,32 @@ def test_a_collision_from_before_the_manifest_keeps_nothing_after_it(server: Ser
     server.save("a.json", module_text("other"))
     server.settle()
     assert {name: version.path for name, version in server.snapshot.items()} == {"other": "a.json"}
+
+
+def test_a_file_listed_under_another_id_is_judged_anew(serving: Server) -> None:
+    """An entry that only changes its id is an entry that changes: the file says who it is, and the manifest waits."""
+    before = serving.snapshot
+    serving.save(MANIFEST, listing("b", other={"path": "a.json"}))
+    errors = named(serving.settle(MANIFEST), ReloadError)
+    assert {error.path for error in errors} == {MANIFEST, "a.json"}
+    assert any('manifest.json lists it as "other"' in error.error for error in errors)
+    assert serving.snapshot is before
+
+
+def test_a_waiting_manifest_names_what_it_waits_for_and_its_place(serving: Server) -> None:
+    """The line is that of the first entry that lacks its file, and says whether it is missing or rejected."""
+    serving.save("c.json", "{")
+    serving.save(MANIFEST, listing("a", "b", "c", "d"))
+    (error,) = (e for e in named(serving.settle(MANIFEST), ReloadError) if e.path == MANIFEST)
+    assert error.error == "the manifest waits for c.json (rejected), d.json (missing)"
+    assert error.line is not None
+    text = (serving.root / MANIFEST).read_text().splitlines()[error.line - 1]
+    assert text[(error.column or 0) - 1 :].startswith('"c.json"')
+
+
+def test_a_module_that_is_asked_for_waits_with_its_manifest(serving: Server) -> None:
+    """New bytes of a file whose entry a waiting manifest changes are not served by asking for them."""
+    serving.save(MANIFEST, listing("b", "c", a={"path": "a.json", "tags": ["new"]}))
+    serving.save("a.json", module_text("a", instruction="New."))
+    serving.settle("a.json")
+    assert serving.snapshot["a"].module().instruction == "You are a smith."

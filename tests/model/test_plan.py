@@ -134,6 +134,7 @@ def test_a_racy_file_is_remembered_until_it_is_read_again() -> None:
 def test_a_file_that_is_gone_is_forgotten() -> None:
     """Nothing is kept of a file that no manifest lists, once it is gone."""
     snapshot, known = started()
+    known.missing = frozenset({"npc.json"})
     missing = Finding(path="npc.json", kind=Kind.MISSING, module_id="npc", fault=Fault("the file is missing"))
     plan = planned(snapshot, known, missing, ripe="npc.json")
     assert plan.events == (ModuleDeleted(generation=2, module_id="npc"),)
