@@ -11,10 +11,11 @@ import msgspec
 from dspyreload.disk.reading import FileRead, ReadFault, read_file
 from dspyreload.model.faults import Fault, FaultError, Path, Warned, quoted, shown
 from dspyreload.model.finding import Finding, Kind, Registered, Stamp
+from dspyreload.model.fitting import check_demos, odd_values
 from dspyreload.model.jsontext import line_column, locate, text_of
 from dspyreload.model.manifest import ModuleEntry, composed, relative_path
 from dspyreload.model.module import DEFAULT_SIGNATURE, OptimizedModule, SignatureDefinition
-from dspyreload.model.module_file import ModuleDraft, check_demos, odd_values, parse_module
+from dspyreload.model.module_file import ModuleDraft, parse_module
 from dspyreload.model.snapshot import ModuleVersion
 
 __all__ = ["Source", "default_id", "faults_of", "judge", "refreshed", "warnings_of"]

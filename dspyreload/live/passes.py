@@ -20,7 +20,7 @@ from dspyreload.disk.scan import Request, RootMissing, look
 from dspyreload.errors import HotReloadFailed, ServiceStopped
 from dspyreload.live.debounce import QuietWindow
 from dspyreload.live.live import Live
-from dspyreload.live.report import report
+from dspyreload.live.report import report, report_root
 from dspyreload.live.stats import HotReloadStats
 from dspyreload.live.waiters import Aboard, Waiters
 from dspyreload.model.events import HotReloadEvent
@@ -250,15 +250,7 @@ class Passes:
             self._begin()
 
     def _succeeded(self, plan: Plan, aboard: Aboard) -> None:
-        if plan.hollow and not self._root_said:
-            _log.warn(
-                "{root}: the modules directory is another one than before, and empty; generation {generation} is still"
-                " serving",
-                root=shown(self.root),
-                generation=self.live.snapshot.generation,
-            )
-        elif self._root_said and not plan.hollow:
-            _log.info("{root}: the modules directory is back", root=shown(self.root))
+        report_root(_log, self.root, self.live.snapshot.generation, was_lost=self._root_said, is_lost=plan.hollow)
         self._failures, self._root_said = 0, plan.hollow
         self._carry_out(plan)
         if plan.again:

@@ -12,7 +12,7 @@ from dspyreload.model.faults import counted, quoted, shown
 from dspyreload.model.manifest import MANIFEST
 from dspyreload.model.plan import Plan
 
-__all__ = ["report"]
+__all__ = ["report", "report_root"]
 
 _MOST_LINES = 20
 _LATELY = 60.0  # seconds; a file that was saved before then changed for another reason
@@ -41,6 +41,18 @@ def report(log: Logger, plan: Plan, *, first: bool = False) -> None:
     if len(plan.errors) > _MOST_LINES:
         log.error("{count} more files are rejected", count=len(plan.errors) - _MOST_LINES)
     _asides(log, plan)
+
+
+def report_root(log: Logger, root: str, generation: int, *, was_lost: bool, is_lost: bool) -> None:
+    """Say once that an empty directory lies where the modules were (an unmounted volume), and that they are back."""
+    if is_lost and not was_lost:
+        log.warn(
+            "{root}: the modules directory is another than before, and empty; generation {generation} is still serving",
+            root=shown(root),
+            generation=generation,
+        )
+    elif was_lost and not is_lost:
+        log.info("{root}: the modules directory is back", root=shown(root))
 
 
 def _changes(log: Logger, plan: Plan) -> None:

@@ -26,8 +26,8 @@ from dspyreload.lm.invoking import Invoking
 from dspyreload.lm.registry import SignatureRegistry
 from dspyreload.lm.reply import Reply
 from dspyreload.model.faults import FaultError
+from dspyreload.model.fitting import check_demos
 from dspyreload.model.manifest import ModuleEntry
-from dspyreload.model.module_file import check_demos
 from dspyreload.model.snapshot import ModuleVersion
 from dspyreload.testing import ScriptedLM
 from tests.conftest import module_text

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dspyreload.model.faults import FaultError
+from dspyreload.model.fitting import check_demos
 from dspyreload.model.jsontext import line_column, locate
-from dspyreload.model.module_file import check_demos, parse_module
+from dspyreload.model.module_file import parse_module
 from tests.disk.conftest import reads, server, settled
 
 __all__ = ["faults", "place", "reads", "server", "settled"]

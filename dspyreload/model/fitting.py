@@ -1,0 +1,90 @@
+"""A module held against the signature that serves it: demonstrations, fallback lines, the fields of tools."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from dspyreload.model.faults import FaultError, Path, Warned, quoted, raise_first
+from dspyreload.model.module import FieldType, OptimizedModule, SignatureDefinition
+
+__all__ = ["check_demos", "odd_values"]
+
+_TOOL_FIELDS = (("inputs", "context"), ("inputs", "available_tools"), ("outputs", "tool_call"))
+
+
+def check_demos(module: OptimizedModule, signature: SignatureDefinition) -> None:
+    """Hold demonstrations, fallback lines and the tool fields against the signature that serves.
+
+    :raises FaultError: where they do not fit, such as ``demo 3 lacks "emotion"``.
+    """
+    raise_first(
+        [*_tool_faults(module, signature), *_thought_faults(module, signature), *_demo_faults(module, signature)]
+    )
+
+
+_VALUES: dict[FieldType, tuple[type, ...]] = {
+    "string": (str,), "int": (int,), "float": (int, float), "bool": (bool,), "list": (list,),
+}  # fmt: skip
+_WORDS: dict[FieldType, str] = {
+    "string": "text", "int": "a whole number", "float": "a number", "bool": "true or false", "list": "a list",
+}  # fmt: skip
+
+
+def odd_values(module: OptimizedModule, signature: SignatureDefinition) -> Iterator[Warned]:
+    """Warn of values in demonstrations that are not what their field holds; the LM sees them as they are."""
+    kinds = {field.name: field.field_type for field in (*signature.inputs, *signature.outputs)}
+    for index, demo in enumerate(module.demos):
+        for side, values in (("inputs", demo.inputs), ("outputs", demo.outputs)):
+            for name, value in values.items():
+                kind = kinds.get(name, "json")
+                fits = isinstance(value, _VALUES.get(kind, (object,))) and not (
+                    isinstance(value, bool) and kind != "bool"
+                )
+                if kind != "json" and not fits:
+                    message = (
+                        f"demo {index + 1}: {quoted(name)} is {_WORDS[kind]} in the signature, and something else here"
+                    )
+                    yield Warned(message, ("demos", index, side, name))
+
+
+def _tool_faults(module: OptimizedModule, signature: SignatureDefinition) -> Iterator[FaultError]:
+    for side, name in _TOOL_FIELDS if module.tool_enabled else ():
+        if name not in (signature.input_names() if side == "inputs" else signature.output_names()):
+            yield FaultError(f'"tool_enabled" needs the field "{name}" among the {side}', ("tool_enabled",))
+
+
+def _thought_faults(module: OptimizedModule, signature: SignatureDefinition) -> Iterator[FaultError]:
+    if module.predictor_type == "chain_of_thought" and "reasoning" in signature.input_names():
+        yield FaultError(
+            '"chain_of_thought" adds an output "reasoning", and the signature has an input of that name; rename it',
+            ("predictor_type",),
+        )
+
+
+def _demo_faults(module: OptimizedModule, signature: SignatureDefinition) -> Iterator[FaultError]:
+    inputs, outputs = signature.input_names(), signature.output_names()
+    needed = [field.name for field in signature.inputs if not field.optional]
+    spoken = (*outputs, "reasoning") if module.predictor_type == "chain_of_thought" else outputs
+    for index, demo in enumerate(module.demos):
+        who, where = f"demo {index + 1}", ("demos", index)
+        yield from _field_faults(who, (*where, "inputs"), demo.inputs, needed, inputs, "input")
+        yield from _field_faults(who, (*where, "outputs"), demo.outputs, outputs, spoken, "output")
+    for index, line in enumerate(module.fallback):
+        who = f"fallback {index + 1}"
+        if not line:
+            yield FaultError(f"{who} is empty", ("fallback", index))
+        yield from _field_faults(who, ("fallback", index), line, (), spoken, "output")
+
+
+def _field_faults(
+    who: str, path: Path, given: Mapping[str, Any], needed: Iterable[str], known: tuple[str, ...], kind: str
+) -> Iterator[FaultError]:
+    for name in given:
+        if name not in known:
+            others = ", ".join(quoted(item) for item in known) or "none"
+            message = f"{who} has {quoted(name)}, which is no {kind} of the signature ({others})"
+            yield FaultError(message, (*path, name), key=True)
+    for name in needed:
+        if name not in given:
+            yield FaultError(f"{who} lacks {quoted(name)}", path)
