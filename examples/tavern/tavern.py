@@ -6,10 +6,13 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory
+from twisted.logger import Logger
 from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 
 from dspyreload import DSPyEngine, Reply
+
+log = Logger()
 
 CHARACTERS = {"smith": "tavern.smith", "keeper": "tavern.keeper", "bard": "tavern.bard"}
 
@@ -46,8 +49,9 @@ class Guest(LineReceiver):
         self.say(f"The {who}: {reply['response']}  [{reply.version[:4]}, {reply.lm}]")
 
     def silence(self, failure: Failure, who: str) -> None:
-        """Show that a character has nothing to say."""
-        self.say(f"The {who} says nothing. ({failure.getErrorMessage()})")
+        """A guest sees only that a character has nothing to say; why is for who runs the tavern."""
+        log.error("the {who} can't speak: {error}", who=who, error=type(failure.value).__name__)
+        self.say(f"The {who} says nothing.")
 
     def say(self, text: str) -> None:
         """Send a line."""

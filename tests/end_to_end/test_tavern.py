@@ -85,7 +85,7 @@ def test_five_lines_in_a_tac_make_a_server_live(tmp_path: Path) -> None:
     port = free_port()
     text = (tmp_path / "game.tac").read_text()
     assert "tcp:4000" in text
-    (tmp_path / "game.tac").write_text(text.replace("tcp:4000", f"tcp:{port}:interface=127.0.0.1"))
+    (tmp_path / "game.tac").write_text(text.replace("tcp:4000", f"tcp:{port}"))
     with running(*twistd("-ny", "game.tac"), cwd=tmp_path) as server:
         server.wait_for("watching .*; 3 modules live")
         with socket.create_connection(("127.0.0.1", port), LIMIT) as connection, connection.makefile("rw") as file:
