@@ -50,7 +50,10 @@ class DSPyEngine:
         self.directory = os.path.abspath(os.fspath(directory))
         self._reactor = reactor
         self.live = Live(self.reactor)
-        self.signatures = SignatureRegistry(self._signature_changed, lambda: check_thread("signatures.register"))
+        self.signatures = SignatureRegistry(
+            lambda name: self.passes.signature_changed(name),  # noqa: PLW0108 - there are no passes yet
+            lambda: check_thread("signatures.register"),
+        )
         self.passes = Passes(self.directory, self.live, self.reactor, self.signatures.registered, retired=self._retired)
         self._invoking = Invoking(self.signatures, lm)
         self._loop = LMLoop(self.reactor, self._invoking.close)
@@ -216,6 +219,3 @@ class DSPyEngine:
 
     def _retired(self, module_ids: tuple[str, ...]) -> None:
         self._loop.soon(lambda: self._invoking.forget(module_ids))
-
-    def _signature_changed(self, name: str) -> None:
-        self.passes.signature_changed(name)

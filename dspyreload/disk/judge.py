@@ -12,7 +12,7 @@ from dspyreload.disk.reading import FileRead, ReadFault, read_file
 from dspyreload.model.faults import Fault, FaultError, Path, Warned, quoted, shown
 from dspyreload.model.finding import Finding, Kind, Registered, Stamp
 from dspyreload.model.fitting import check_demos, odd_values
-from dspyreload.model.jsontext import line_column, locate, text_of
+from dspyreload.model.jsontext import line_column, placed, text_of
 from dspyreload.model.manifest import ModuleEntry, composed, relative_path
 from dspyreload.model.module import DEFAULT_SIGNATURE, OptimizedModule, SignatureDefinition
 from dspyreload.model.module_file import ModuleDraft, parse_module
@@ -70,11 +70,8 @@ def _placed(data: bytes, message: str, path: Path, key: bool, offset: int | None
     except FaultError:
         text = data.decode("utf-8", "replace").removeprefix("\ufeff")
     if offset is None:
-        try:
-            offset = locate(text, path, key=key)
-        except (ValueError, IndexError):  # the text is no JSON at all
-            offset = None
-    return Fault(message) if offset is None else Fault(message, *line_column(text, offset))
+        return placed(text, message, path, key=key)
+    return Fault(message, *line_column(text, offset))
 
 
 def refreshed(before: Finding, source: Source) -> Finding | None:

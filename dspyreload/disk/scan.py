@@ -66,10 +66,6 @@ class Request:
     first: bool = False
     ripe: frozenset[str] | None = frozenset()
 
-    def decides(self, path: str) -> bool:
-        """Say whether this look decides that a path is missing or broken; a first look only suspects it."""
-        return self.ripe is None or path in self.ripe
-
 
 def look(request: Request, known: Known) -> Look:
     """Look at the disk once.
@@ -156,8 +152,9 @@ class _Pass:
         latest = found or self.known.manifest
         if latest is None or latest.fault is not None:
             return NOTHING_LISTED if latest is not None and self.request.first else self.request.in_force
-        if latest.manifest is None and self.request.in_force is not None and not self.request.decides(MANIFEST):
-            return self.request.in_force  # gone at a first look
+        gone = latest.manifest is None and self.known.decides_gone(MANIFEST, self.request.ripe)
+        if latest.manifest is None and self.request.in_force is not None and not gone:
+            return self.request.in_force
         return latest.manifest
 
     def _targets(self, desired: ModuleManifest | None, replaced: bool) -> _Targets:

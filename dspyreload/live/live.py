@@ -243,14 +243,15 @@ class EventStream:
         def put(event: HotReloadEvent) -> None:
             if (stream := alive()) is not None:
                 stream._put(event)
+            else:
+                unsubscribe()
+                forget()
 
         def end() -> None:
             if (stream := alive()) is not None:
                 stream.close()
 
-        self._unsubscribe, self._forget = live.subscribe(put), live.at_stop(end)
-        weakref.finalize(self, self._unsubscribe)
-        weakref.finalize(self, self._forget)
+        self._unsubscribe, self._forget = unsubscribe, forget = live.subscribe(put), live.at_stop(end)
 
     def __aiter__(self) -> EventStream:
         return self

@@ -143,10 +143,10 @@ class Passes:
         """
         hints = _Hints()
         hints.add(paths, signatures=signatures)
-        snapshot, now = self.live.snapshot, 0.0
+        snapshot = self.live.snapshot
         ripe = None if snapshot.generation == 0 else frozenset[str]()  # later a first look removes and rejects nothing
         seen = look(self._request(hints, frozenset(), ripe), self._known)
-        plan = make_plan(snapshot, self._known, seen, ripe=ripe, asked=frozenset(), now=now)
+        plan = make_plan(snapshot, self._known, seen, ripe=ripe, asked=frozenset(), now=0.0)
         self._carry_out(plan)
 
     def stop(self) -> Deferred[None]:
@@ -175,11 +175,8 @@ class Passes:
     # One pass
 
     def _quiet_window(self) -> QuietWindow:
-        config = self.config
-        if self._window is None:
-            self._window = QuietWindow(self._clock(), self._begin, config.debounce, config.max_wait)
-        elif not self._window.waiting:
-            self._window.quiet, self._window.max_wait = config.debounce, max(config.debounce, config.max_wait)
+        if self._window is None or not self._window.waiting:  # a new one: the settings may be others by now
+            self._window = QuietWindow(self._clock(), self._begin, self.config.debounce, self.config.max_wait)
         return self._window
 
     def _request(self, hints: _Hints, asked: frozenset[str], ripe: frozenset[str] | None) -> Request:

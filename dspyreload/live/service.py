@@ -217,7 +217,7 @@ class HotReloadHandle:
 
     @property
     def is_running(self) -> bool:
-        """Whether files are being watched."""
+        """Whether the service was started and not stopped."""
         return self.service.is_running
 
     def events(self) -> EventStream:

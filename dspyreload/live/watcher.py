@@ -6,6 +6,7 @@ is on the disk is looked at by others, so nothing here needs to be true, in orde
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from collections.abc import Callable, Iterable
@@ -87,11 +88,11 @@ class WatcherService(Service):
         self._burst: Burst | None = None
         self._identity: tuple[int, int] | None = None
         self._arming: object | None = None
-        self._tried_kernel = 0.0
+        self._tried_at = 0.0
         self._armed: list[Deferred[None]] = []
         self._late: dict[object, Deferred[None]] = {}
         self._ending: list[Deferred[None]] = []
-        self._failed_for: tuple[int, int] | None = None
+        self._tried_for: tuple[int, int] | None = None
         self._attempts = 0
 
     def startService(self) -> None:
@@ -135,23 +136,23 @@ class WatcherService(Service):
         if not self.running or self._arming is not None or identity is None:
             return
         observer = self._observer
-        if observer is None and identity == self._failed_for and not self._due_again():
+        if observer is None and identity == self._tried_for and not self._due_again():
             return
-        self._failed_for = identity
+        self._tried_for = identity
         dead = observer is None or not observer.is_alive() or not all(e.is_alive() for e in tuple(observer.emitters))
-        retry = bool(self.degraded) and self._reactor.seconds() - self._tried_kernel >= _RETRY_KERNEL
+        retry = bool(self.degraded) and self._reactor.seconds() - self._tried_at >= _RETRY_KERNEL
         if dead or retry or identity != self._identity:
             self.arm()
 
     def _due_again(self) -> bool:
         """Say whether it is time to try again what failed, after 1, 2, 4 ... and at most 30 seconds."""
-        return self._reactor.seconds() - self._tried_kernel >= min(_RETRY_KERNEL, 2.0 ** min(self._attempts, 10) / 2)
+        return self._reactor.seconds() - self._tried_at >= min(_RETRY_KERNEL, 2.0 ** min(self._attempts, 10) / 2)
 
     def arm(self) -> None:
         """Watch the directory that has the name now, in place of what was watched."""
         token = self._arming = object()
         self._disarm()
-        self._tried_kernel = self._reactor.seconds()
+        self._tried_at = self._reactor.seconds()
 
         def work() -> None:
             outcome = _arm(self.root, self._interest, self._polling, self._make_observer, self._wake)
@@ -192,7 +193,7 @@ class WatcherService(Service):
         if outcome.observer is None:
             _log.error("{error}", error=str(WatcherError(outcome.degraded)))
         elif outcome.degraded and not before:
-            _log.warn("watching is degraded: {reason}", reason=outcome.degraded)
+            _log.warn("watching is degraded, polling instead: {reason}", reason=outcome.degraded)
         elif before and not outcome.degraded:
             _log.info("watching with {method} again", method=outcome.method)
         self._hint(None)  # whatever changed before the watch began
@@ -252,12 +253,10 @@ def _watch(root: str, interest: Interest, polling: bool, make: MakeObserver, wak
 
 def _why(error: Exception) -> str:
     number = getattr(error, "errno", None)
-    if number == 28:  # ENOSPC
-        return "the kernel has no inotify watches left; raise fs.inotify.max_user_watches with sysctl; polling instead"
-    if number == 24:  # EMFILE
-        return (
-            "the kernel has no inotify instances left; raise fs.inotify.max_user_instances with sysctl; polling instead"
-        )
+    if number == errno.ENOSPC:
+        return "the kernel has no inotify watches left; raise fs.inotify.max_user_watches with sysctl"
+    if number == errno.EMFILE:
+        return "the kernel has no inotify instances left; raise fs.inotify.max_user_instances with sysctl"
     return shown(str(error) or type(error).__name__)
 
 

@@ -116,12 +116,18 @@ class Changes:
                 self.found[path] = finding
             elif finding.kind is not Kind.MISSING:
                 self._decide(path, finding)
-            elif self.ripe is None or path in self.known.missing:
-                self.missing.add(path)
-                self._decide(path, finding)
-            else:  # it was broken at the first look, if anything: that it is gone is new
-                self.missing.add(path)
-                self.suspects[path] = self.now
+            elif self._gone(path):
+                self.found[path] = finding
+
+    def _gone(self, path: str) -> bool:
+        """Say whether a missing path is gone; if not yet, have it looked at again."""
+        self.missing.add(path)
+        if self.known.decides_gone(path, self.ripe):
+            return True
+        # What was broken at the first look, if anything, and is missing now, is missing for the first time.
+        since = self.known.suspects.get(path) if path in self.known.missing else None
+        self.suspects[path] = self.now if since is None else since
+        return False
 
     def _decide(self, path: str, finding: Finding) -> None:
         before = self.known.findings.get(path)
@@ -137,11 +143,20 @@ class Changes:
             return
         if found.says_the_same(self.known.manifest):
             self.manifest = found
-        elif found.manifest is None and self.known.manifest is not None and not self.decides(MANIFEST):
-            self.suspect(MANIFEST)
+        elif self.known.manifest is not None and not self._decides_manifest(found):
+            return
         else:
             self.manifest = found
             if found.fault is not None:
                 self.errors.append((MANIFEST, and_more(found.fault, found.more), None))
             else:
                 self.warnings += [(MANIFEST, warning) for warning in found.warnings]
+
+    def _decides_manifest(self, found: ManifestFinding) -> bool:
+        if found.manifest is not None:
+            return True
+        if found.fault is None:
+            return self._gone(MANIFEST)
+        if not self.decides(MANIFEST):
+            self.suspect(MANIFEST)
+        return self.decides(MANIFEST)

@@ -7,9 +7,9 @@ goes; a rename is no collision.
 from __future__ import annotations
 
 from dspyreload.model.changes import Changes
-from dspyreload.model.faults import Fault, quoted, shown
+from dspyreload.model.faults import quoted, shown
 from dspyreload.model.finding import Finding, Kind
-from dspyreload.model.jsontext import line_column, locate, text_of
+from dspyreload.model.jsontext import placed, text_of
 from dspyreload.model.manifest import fold
 from dspyreload.model.snapshot import ModuleVersion
 
@@ -125,14 +125,5 @@ def _collide(changes: Changes, path: str, holder: str) -> None:
     changes.collided[path] = asked
     if changes.known.collided.get(path) != asked:
         message = f"the id {quoted(finding.module_id)} is already that of {shown(holder)}; give this file another"
-        changes.errors.append((path, _placed(finding, message), finding.module_id))
-
-
-def _placed(finding: Finding, message: str) -> Fault:
-    """Put a fault where a file names its id."""
-    version = finding.version
-    if version is None:
-        return Fault(message)
-    text = text_of(version.data)
-    offset = locate(text, ("module_id",))
-    return Fault(message) if offset is None else Fault(message, *line_column(text, offset))
+        data = finding.version.data if finding.version is not None else b""
+        changes.errors.append((path, placed(text_of(data), message, ("module_id",)), finding.module_id))

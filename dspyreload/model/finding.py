@@ -136,6 +136,13 @@ class Known:
     problems: Mapping[str, str] = attrs.field(factory=dict)
     root: tuple[int, int] | None = None
 
+    def decides_gone(self, path: str, ripe: frozenset[str] | None) -> bool:
+        """Say whether a path that is missing now is gone: it was so at the first look too, a quiet window ago.
+
+        :param ripe: suspects whose second look this is; None where a first look decides.
+        """
+        return ripe is None or (path in ripe and path in self.missing)
+
     def copied(self) -> Known:
         """Return a copy of its own, without suspects."""
         return attrs.evolve(

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from dspyreload.model.faults import FaultError, Path, quoted
+from dspyreload.model.faults import Fault, FaultError, Path, quoted
 
-__all__ = ["Place", "line_column", "locate", "parse", "text_of", "walk"]
+__all__ = ["Place", "line_column", "locate", "parse", "placed", "text_of", "walk"]
 
 _BOM = b"\xef\xbb\xbf"
 _CONFLICT = re.compile(r"^(<{7}|={7}|>{7}|\|{7})(?= |\r?$)", re.MULTILINE)
@@ -214,6 +214,15 @@ def locate(text: str, path: Path, *, key: bool = False) -> int | None:
         if place.path == path:
             break
     return best
+
+
+def placed(text: str, message: str, path: Path, *, key: bool = False) -> Fault:
+    """Return a fault at the place of a value (with ``key``: of its name), or of none where the text is no JSON."""
+    try:
+        offset = locate(text, path, key=key)
+    except (ValueError, IndexError):
+        offset = None
+    return Fault(message) if offset is None else Fault(message, *line_column(text, offset))
 
 
 def line_column(text: str, offset: int) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dspyreload.model.changes import Changes
 from dspyreload.model.faults import Fault, shown
 from dspyreload.model.finding import Kind
-from dspyreload.model.jsontext import line_column, locate, text_of
+from dspyreload.model.jsontext import placed, text_of
 from dspyreload.model.manifest import MANIFEST, ModuleManifest, changed_entries
 
 __all__ = ["plan_listed"]
@@ -67,12 +67,8 @@ def _wait(changes: Changes, desired: ModuleManifest, lacking: list[str]) -> None
     names = sorted(lacking)
     words = ", ".join(_lack(changes, desired[module_id].path) for module_id in names[:5])
     more = f" and {len(lacking) - 5} more" if len(lacking) > 5 else ""
-    fault = Fault(f"the manifest waits for {words}{more}")
-    found = changes.manifest
-    if found is not None and found.data:
-        text = text_of(found.data)
-        offset = locate(text, ("modules", names[0], "path"))
-        fault = fault if offset is None else Fault(fault.message, *line_column(text, offset))
+    text = text_of(changes.manifest.data) if changes.manifest is not None else ""
+    fault = placed(text, f"the manifest waits for {words}{more}", ("modules", names[0], "path"))
     changes.errors.append((MANIFEST, fault, None))
 
 

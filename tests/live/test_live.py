@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from typing import cast
 
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
@@ -543,3 +544,15 @@ def test_cancelling_one_step_of_the_iterator_loses_no_event(live: Live, clock: C
     drain(clock)
     assert CASE.successResultOf(Deferred.fromCoroutine(_next(stream.__anext__()))) == events(1)[0]
     live.stop()
+
+
+def test_a_stream_that_nobody_holds_is_fed_no_more(live: Live, clock: Turns) -> None:
+    """A loop that was left with ``break`` leaves nothing behind once another event comes."""
+    stream = live.events()
+    held = live.events()
+    assert len(live._subscribers) == 2
+    del stream
+    live.publish(events(1))
+    drain(clock)
+    assert len(live._subscribers) == 1
+    assert CASE.successResultOf(cast("Deferred[HotReloadEvent]", held.__anext__())) == events(1)[0]

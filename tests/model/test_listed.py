@@ -350,3 +350,21 @@ def test_a_module_that_is_asked_for_waits_with_its_manifest(serving: Server) -> 
     serving.save("a.json", module_text("a", instruction="New."))
     serving.settle("a.json")
     assert serving.snapshot["a"].module().instruction == "You are a smith."
+
+
+@pytest.mark.parametrize("first", [listing("a", "b", "c"), "{"], ids=["waiting", "broken"])
+def test_a_manifest_that_was_suspect_and_then_is_missing_is_looked_at_once_more(serving: Server, first: str) -> None:
+    """Gone means missing at two looks: a rename under way does not let every file in."""
+    serving.save("extra.json", module_text("extra"))
+    before = serving.snapshot
+    manifest = serving.save(MANIFEST, first)
+    serving.look(MANIFEST)
+    manifest.unlink()
+    assert MANIFEST in serving.look(MANIFEST).again
+    assert serving.snapshot is before
+    serving.save(MANIFEST, listing("a", "b"))
+    serving.settle(MANIFEST)
+    assert set(serving.snapshot) == {"a", "b"}
+    manifest.unlink()
+    serving.settle(MANIFEST)
+    assert set(serving.snapshot) == {"a", "b", "extra"}
