@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable
 
 import attrs
 
 from dspyreload.config import HotReloadConfig
 from dspyreload.disk.scan import Request, look
 from dspyreload.model.events import ReloadError
-from dspyreload.model.faults import Fault, quoted
-from dspyreload.model.finding import Kind, Known, Registered
+from dspyreload.model.faults import Fault
+from dspyreload.model.finding import Kind, Known
 from dspyreload.model.manifest import MANIFEST
 from dspyreload.model.plan import make_plan
-from dspyreload.model.snapshot import EMPTY
+from dspyreload.model.registrations import NOTHING, Registrations
+from dspyreload.model.snapshot import EMPTY, ModuleVersion
 
 __all__ = ["Remark", "check_directory"]
 
@@ -31,11 +32,16 @@ class Remark:
 
 
 def check_directory(
-    directory: str | os.PathLike[str], config: HotReloadConfig, registered: Mapping[str, Registered] | None = None
+    directory: str | os.PathLike[str],
+    config: HotReloadConfig,
+    registrations: Registrations = NOTHING,
+    refuses: Callable[[str, ModuleVersion], str | None] = lambda path, version: "",
 ) -> list[Remark]:
     """Read a directory as a server would at its start, and return all that is wrong or odd, by path and line.
 
-    :param registered: signatures that the game registers; without them, modules that bring none are a warning.
+    :param registrations: what the game registers; without it, modules that need some of it are a warning.
+    :param refuses: says what the game has against a version at a path: "" for nothing, None where only the server can
+        tell.
     :raises RootMissing: where the directory can't be looked at.
     """
     known = Known()
@@ -43,7 +49,7 @@ def check_directory(
         Request(
             root=os.path.abspath(directory),
             in_force=None,
-            registered=registered or {},
+            registrations=registrations,
             extensions=config.watch_extensions,
             max_file_size=config.max_file_size,
             max_files=config.max_files,
@@ -65,10 +71,14 @@ def check_directory(
     remarks = [_remark(path, "fault", fault) for path, found in faults.items() for fault in found]
     remarks += [_remark(path, "warning", note) for path, note in (*plan.warnings, *plan.notes)]
     for path, finding in seen.findings.items():
+        if finding.version is not None:
+            verdict = refuses(path, finding.version)
+            if verdict is None:
+                remarks.append(_remark(path, "warning", Fault("a validator of the game gave no answer here")))
+            elif verdict:
+                remarks.append(_remark(path, "fault", Fault(f"the game refuses it: {verdict}")))
         if finding.waits_for is not None:
-            message = (
-                f"only the game knows the signature {quoted(finding.waits_for)}; the demonstrations are not checked"
-            )
+            message = f"{finding.waits_for}; what only the game knows is not checked"
             remarks.append(_remark(path, "warning", Fault(message)))
     return sorted(remarks, key=lambda remark: (remark.path, remark.line, remark.column))
 

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
-from collections.abc import Mapping
 
 import msgspec
 
 from dspyreload.disk.reading import FileRead, ReadFault, read_file
-from dspyreload.model.faults import Fault, FaultError, Path, Warned, quoted, shown
-from dspyreload.model.finding import Finding, Kind, Registered, Stamp
-from dspyreload.model.fitting import check_demos, odd_values
-from dspyreload.model.jsontext import line_column, placed, text_of
+from dspyreload.model.faults import Fault, FaultError, Warned, quoted, shown
+from dspyreload.model.finding import Finding, Kind, Stamp
+from dspyreload.model.jsontext import Places, line_column, text_of
 from dspyreload.model.manifest import ModuleEntry, composed, relative_path
-from dspyreload.model.module import DEFAULT_SIGNATURE, OptimizedModule, SignatureDefinition
 from dspyreload.model.module_file import ModuleDraft, parse_module
+from dspyreload.model.registrations import Registrations
+from dspyreload.model.serving import Waits, check_lm, judged_by, serve
 from dspyreload.model.snapshot import ModuleVersion
 
 __all__ = ["Source", "default_id", "faults_of", "judge", "refreshed", "warnings_of"]
 
 _MOST_TEXT_FILES = 64
+_PICKLES = (".pkl", ".pickle")
 
 
 class Source:
@@ -56,22 +56,29 @@ def default_id(path: str) -> str:
 
 def faults_of(error: FaultError, data: bytes) -> tuple[Fault, ...]:
     """Find the lines and columns of a file's faults; slow, and only done when there are some."""
-    return tuple(_placed(data, fault.message, fault.path, fault.key, fault.offset) for fault in (error, *error.others))
+    text = _text(data)
+    places = Places(text)
+    return tuple(
+        places.fault(fault.message, fault.path, key=fault.key)
+        if fault.offset is None
+        else Fault(fault.message, *line_column(text, fault.offset))
+        for fault in (error, *error.others)
+    )
 
 
 def warnings_of(warnings: tuple[Warned, ...], data: bytes) -> tuple[Fault, ...]:
     """Find the lines and columns of a file's warnings."""
-    return tuple(_placed(data, warning.message, warning.path, True, None) for warning in warnings)
+    if not warnings:
+        return ()
+    places = Places(_text(data))
+    return tuple(places.fault(warning.message, warning.path, key=True) for warning in warnings)
 
 
-def _placed(data: bytes, message: str, path: Path, key: bool, offset: int | None) -> Fault:
+def _text(data: bytes) -> str:
     try:
-        text = text_of(data)
+        return text_of(data)
     except FaultError:
-        text = data.decode("utf-8", "replace").removeprefix("\ufeff")
-    if offset is None:
-        return placed(text, message, path, key=key)
-    return Fault(message, *line_column(text, offset))
+        return data.decode("utf-8", "replace").removeprefix("\ufeff")
 
 
 def refreshed(before: Finding, source: Source) -> Finding | None:
@@ -95,19 +102,22 @@ def judge(
     module_id: str | None,
     entry: ModuleEntry | None,
     last_id: str | None,
-    registered: Mapping[str, Registered],
+    registrations: Registrations,
 ) -> Finding:
     """Read a module's file and what it includes, decode it, check it.
 
     :param module_id: the id under which the manifest lists it; None without a manifest.
     :param last_id: the id that it had before, for a file that can't be read now.
     """
+    if path.lower().endswith(_PICKLES):
+        fault = Fault("a pickle can run code, and is never read; save the program as .json")
+        return Finding(path=path, kind=Kind.UNREADABLE, entry=entry, module_id=module_id or last_id, fault=fault)
     try:
         read = source.read(path)
-    except ReadFault as fault:
-        kind = Kind.MISSING if fault.missing else Kind.UNREADABLE
-        return Finding(path=path, kind=kind, entry=entry, module_id=module_id or last_id, fault=Fault(fault.message))
-    return _Judging(path, source, read, module_id, entry, registered).finding(last_id)
+    except ReadFault as error:
+        kind = Kind.MISSING if error.missing else Kind.UNREADABLE
+        return Finding(path=path, kind=kind, entry=entry, module_id=module_id or last_id, fault=Fault(error.message))
+    return _Judging(path, source, read, module_id, entry, registrations).finding(last_id)
 
 
 class _Judging:
@@ -118,10 +128,10 @@ class _Judging:
         read: FileRead,
         module_id: str | None,
         entry: ModuleEntry | None,
-        registered: Mapping[str, Registered],
+        registrations: Registrations,
     ) -> None:
         self.path, self.source, self.read = path, source, read
-        self.module_id, self.entry, self.registered = module_id, entry, registered
+        self.module_id, self.entry, self.registrations = module_id, entry, registrations
         self.texts: list[FileRead] = []
         self.warnings: tuple[Warned, ...] = ()
         self.stamps: list[tuple[str, Stamp | None]] = [(path, read.stamp)]
@@ -146,15 +156,10 @@ class _Judging:
             digest=_digest(self.digests),
             entry=self.entry,
             module_id=self._id(found.kind, draft, last_id),
-            signature_name=draft.module.signature_name if draft is not None else None,
-            registration=self._registration(draft),
+            judged=judged_by(draft, self.entry, self.registrations) if draft is not None else (),
             warnings=warnings_of(self.warnings, self.read.data),
             saved_at=max(read.stamp[3] for read in reads) / 1e9,
         )
-
-    def _registration(self, draft: ModuleDraft | None) -> str:
-        known = self.registered.get(draft.module.signature_name) if draft is not None else None
-        return known.token if known is not None else ""
 
     def _id(self, kind: Kind, draft: ModuleDraft | None, last_id: str | None) -> str | None:
         drafted = composed(draft.module.module_id) if draft is not None else None
@@ -182,12 +187,6 @@ class _Judging:
                 f"the file says it is {quoted(draft.module.module_id)},"
                 f" and manifest.json lists it as {quoted(self.module_id)}",
                 ("module_id",),
-            )
-        if entry is not None and entry.program is not None:
-            raise FaultError('its entry in manifest.json has a "program", which is not served yet; delete that')
-        if entry is not None and entry.lm is not None:
-            raise FaultError(
-                f'its entry in manifest.json has "lm": {quoted(entry.lm)}, and there is no LM of that name'
             )
         self.warnings += draft.warnings
         self._read_texts(draft)
@@ -221,14 +220,13 @@ class _Judging:
             except FaultError as error:
                 raise FaultError(f"{quoted(name)}: {error.message}", place) from None
         module = draft.complete(tuple(texts))
-        known = self.registered.get(module.signature_name)
-        if known is not None and module.signature not in (None, DEFAULT_SIGNATURE):
-            _compare(module, known.definition)
-        serving = known.definition if known is not None else module.signature
-        if serving is None:
-            return Finding(path=self.path, kind=Kind.PENDING, waits_for=module.signature_name)
-        check_demos(module, serving)
-        self.warnings += tuple(odd_values(module, serving))
+        if self.entry is not None:
+            self.warnings += tuple(check_lm(self.entry, self.registrations))
+        try:
+            served = serve(draft, module, self.entry, self.registrations)
+        except Waits as waits:
+            return Finding(path=self.path, kind=Kind.PENDING, waits_for=str(waits))
+        self.warnings += served.warnings
         version = ModuleVersion(
             module_id=composed(module.module_id),
             path=self.path,
@@ -236,30 +234,10 @@ class _Judging:
             data=self.read.data,
             texts=tuple(read.data for read in self.texts),
             entry=self.entry,
-            registration=known.token if known is not None else "",
+            registration=served.registration,
         )
+        self.registrations.prove(version)
         return Finding(path=self.path, kind=Kind.GOOD, version=version)
-
-
-def _compare(module: OptimizedModule, registered: SignatureDefinition) -> None:
-    """Refuse a file whose own signature block and registered signature have other fields."""
-    own = module.signature
-    assert own is not None
-    words = []
-    for side, mine, theirs in (
-        ("inputs", own.input_names(), registered.input_names()),
-        ("outputs", own.output_names(), registered.output_names()),
-    ):
-        if extra := [name for name in mine if name not in theirs]:
-            words.append(f"{side} {', '.join(map(quoted, extra))} only in the file")
-        if lacking := [name for name in theirs if name not in mine]:
-            words.append(f"{side} {', '.join(map(quoted, lacking))} only in the registered one")
-    if words:
-        raise FaultError(
-            f"its signature differs from the registered {quoted(module.signature_name)}: {'; '.join(words)}",
-            ("signature",),
-            key=True,
-        )
 
 
 def _digest(digests: list[str]) -> str:

@@ -8,7 +8,6 @@ those bytes.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 
 import attrs
 import msgspec
@@ -17,7 +16,7 @@ from dspyreload.disk.judge import Source, faults_of, judge, refreshed, warnings_
 from dspyreload.disk.reading import ReadFault, stat_file
 from dspyreload.disk.tree import Listing, list_tree
 from dspyreload.model.faults import Fault, FaultError
-from dspyreload.model.finding import Finding, Kind, Known, Look, ManifestFinding, Registered
+from dspyreload.model.finding import Finding, Kind, Known, Look, ManifestFinding
 from dspyreload.model.manifest import (
     MANIFEST,
     NOTHING_LISTED,
@@ -26,6 +25,7 @@ from dspyreload.model.manifest import (
     changed_entries,
     parse_manifest,
 )
+from dspyreload.model.registrations import NOTHING, Registrations
 
 __all__ = ["Request", "RootMissing", "look"]
 
@@ -43,18 +43,19 @@ class Request:
 
     :ivar root: the modules directory, absolute; a symlink is followed anew each time.
     :ivar in_force: the manifest in force.
-    :ivar registered: the registered signatures, by name.
+    :ivar registrations: what the game registered.
     :ivar paths: files that may have changed; None for the whole tree.
     :ivar asked: ids that somebody asked for: their files are read whatever their stat signature says.
     :ivar deep: read every byte that is looked at.
-    :ivar signatures: names that were registered since: what names one is looked at and checked again.
+    :ivar names: what was registered since, such as ``signature npc.dialogue``: files that it decides about are checked
+        again.
     :ivar first: nothing was ever served.
     :ivar ripe: suspects whose second look this is; None where a first look decides.
     """
 
     root: str
     in_force: ModuleManifest | None
-    registered: Mapping[str, Registered]
+    registrations: Registrations = NOTHING
     extensions: tuple[str, ...] = (".json",)
     max_file_size: int = 4 * 1024 * 1024
     max_files: int = 100_000
@@ -62,7 +63,7 @@ class Request:
     paths: frozenset[str] | None = None
     asked: frozenset[str] = frozenset()
     deep: bool = False
-    signatures: frozenset[str] = frozenset()
+    names: frozenset[str] = frozenset()
     first: bool = False
     ripe: frozenset[str] | None = frozenset()
 
@@ -197,7 +198,13 @@ class _Pass:
         before = self.known.findings.get(path)
         asked = before is not None and before.module_id in self.request.asked
         renamed = before is not None and module_id is not None and before.module_id != module_id
-        rejudged = before is None or renamed or before.entry != entry or self._registered_since(before)
+        rejudged = (
+            before is None
+            or renamed
+            or before.entry != entry
+            or before.kind is Kind.CHECKING
+            or self._registered_since(before)
+        )
         if before is not None and not (rejudged or asked or self.request.deep) and self._stamps_hold(before):
             return
         if self.listing is not None and path not in self.listing.files and self.listing.unseen(path, entry is None):
@@ -214,7 +221,7 @@ class _Pass:
             module_id=module_id,
             entry=entry,
             last_id=before.module_id if before is not None else None,
-            registered=self.request.registered,
+            registrations=self.request.registrations,
         )
         if before is None or not found.says_the_same(before):
             self.findings[path] = found
@@ -222,16 +229,16 @@ class _Pass:
             self.unchanged[path] = found
 
     def _concerned(self) -> set[str]:
-        """Return the files that name a signature which was registered since."""
-        names = self.request.signatures
-        return (
-            {path for path, found in self.known.findings.items() if found.signature_name in names} if names else set()
-        )
+        """Return the files that something which was registered since decides about."""
+        names = self.request.names
+        if not names:
+            return set()
+        return {path for path, found in self.known.findings.items() if any(name in names for name, _ in found.judged)}
 
     def _registered_since(self, before: Finding) -> bool:
-        """Say whether a file would be judged by another registration than it was."""
-        now = self.request.registered.get(before.signature_name or "")
-        return before.registration != (now.token if now is not None else "")
+        """Say whether a file would be judged by other registrations than it was."""
+        token = self.request.registrations.token
+        return any(token(name) != judged for name, judged in before.judged)
 
     def _stamps_hold(self, before: Finding) -> bool:
         if before.kind is Kind.MISSING:

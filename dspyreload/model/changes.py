@@ -112,7 +112,7 @@ class Changes:
         for path, finding in self.seen.findings.items():
             if finding.kind is Kind.MISSING and finding.entry is None and path not in self.known.findings:
                 continue
-            if finding.kind in (Kind.GOOD, Kind.PENDING):
+            if finding.kind in (Kind.GOOD, Kind.PENDING, Kind.CHECKING):
                 self.found[path] = finding
             elif finding.kind is not Kind.MISSING:
                 self._decide(path, finding)

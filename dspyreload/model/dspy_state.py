@@ -1,20 +1,32 @@
-"""What DSPy's own ``program.save("x.json")`` writes: recognized here."""
+"""What DSPy's own ``program.save("x.json")`` writes: bytes → checked state, or why not.
+
+DSPy's ``load_state`` sets every key that a file names as an attribute, pairs fields by position without looking at
+them, and keeps most of a saved LM. So a state is checked here, beside the template that it is for, before it comes
+near one of its copies.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-__all__ = ["is_dspy_state"]
+from dspyreload.model.faults import FaultError, Path, Warned, counted, quoted, raise_first
+from dspyreload.model.module import SavedPredictor
+from dspyreload.model.registrations import PredictorShape, RegisteredProgram
+
+__all__ = ["check_state", "is_dspy_state", "read_state", "state_warnings"]
 
 _PREDICTOR_KEYS = {"traces", "train", "demos", "signature"}
+_ALLOWED = _PREDICTOR_KEYS | {"lm", "fields"}
 _MODULE_KEYS = {"module_id", "instruction", "instruction_file", "predictor_type", "signature_name"}
+_AUGMENTED = "augmented"  # BootstrapFewShot marks its demonstrations with it
 
 
 def is_dspy_state(value: Mapping[str, Any]) -> bool:
     """Say whether a JSON object is a saved DSPy program: of one bare predictor, or of several by name."""
-    if not _MODULE_KEYS.isdisjoint(value):
-        return False
+    if any(not isinstance(value[key], dict) for key in _MODULE_KEYS & value.keys()):
+        return False  # a predictor may be called so; what DSPy saves of one is an object
     if value.keys() >= _PREDICTOR_KEYS:
         return True
     metadata = value.get("metadata")
@@ -22,3 +34,204 @@ def is_dspy_state(value: Mapping[str, Any]) -> bool:
         return True
     parts = [part for name, part in value.items() if name != "metadata"]
     return bool(parts) and all(isinstance(part, dict) and part.keys() >= _PREDICTOR_KEYS for part in parts)
+
+
+def read_state(value: Mapping[str, Any]) -> dict[str, SavedPredictor]:
+    """Return the predictors of a saved program by name, "" for a bare one.
+
+    Parts that have nothing of a predictor are left out: DSPy saves those of programs that hold some.
+
+    :raises FaultError: where a predictor is not what DSPy writes.
+    """
+    faults: list[FaultError] = []
+    found: dict[str, SavedPredictor] = {}
+    for name, part, path in _parts(value):
+        if isinstance(part, dict) and _PREDICTOR_KEYS.isdisjoint(part):
+            continue
+        mine = [*_form_faults(name, part, path)]
+        faults += mine
+        if not mine:
+            found[name] = SavedPredictor(
+                instructions=part["signature"]["instructions"],
+                demos=tuple(part["demos"]),
+                fields=tuple((field["prefix"], field["description"]) for field in part["signature"]["fields"]),
+                decisions=part.get("fields") or {},
+            )
+    raise_first(faults)
+    return found
+
+
+def _is_bare(value: Mapping[str, Any]) -> bool:
+    """Say whether the keys of a predictor lie at the top: its lists are what no predictor of that name would be."""
+    signature = value.get("signature")
+    named = isinstance(signature, dict) and "instructions" in signature
+    return named or any(isinstance(value.get(key), list) for key in ("traces", "train", "demos"))
+
+
+def _parts(value: Mapping[str, Any]) -> Iterator[tuple[str, Any, Path]]:
+    if _is_bare(value):
+        yield "", {key: part for key, part in value.items() if key != "metadata"}, ()
+        return
+    for name, part in value.items():
+        if name != "metadata":
+            yield name, part, (name,)
+
+
+def _who(name: str) -> str:
+    return f"the predictor {quoted(name)}" if name else "the predictor"
+
+
+def _form_faults(name: str, part: Any, path: Path) -> Iterator[FaultError]:
+    who = _who(name)
+    if not isinstance(part, dict):
+        yield FaultError(f"{quoted(name)} is not what DSPy saves of a predictor, an object in {{ }}", path)
+        return
+    for key in part:
+        if key not in _ALLOWED:
+            # DSPy would set it on the predictor: "config" reaches the LM call, "forward" breaks the program.
+            yield FaultError(
+                f"{who} has {quoted(key)}, which a saved program may not set; delete it", (*path, key), key=True
+            )
+    yield from _signature_form(who, part.get("signature"), (*path, "signature"), path)
+    demos = part.get("demos", [])
+    if not isinstance(demos, list):
+        yield FaultError(f'{who}: "demos" must be a list', (*path, "demos"))
+        return
+    if "demos" not in part:
+        yield FaultError(f'{who} lacks "demos"', path)
+    for index, demo in enumerate(demos):
+        if not isinstance(demo, dict):
+            yield FaultError(f"{who}: demo {index + 1} must be an object in {{ }}", (*path, "demos", index))
+    if not isinstance(part.get("fields") or {}, dict):
+        yield FaultError(f'{who}: "fields" must be an object in {{ }}', (*path, "fields"))
+
+
+def _signature_form(who: str, signature: Any, path: Path, above: Path) -> Iterator[FaultError]:
+    if not isinstance(signature, dict):
+        yield FaultError(f'{who} lacks "signature", with "instructions" and "fields"', above)
+        return
+    if not isinstance(signature.get("instructions"), str):
+        yield FaultError(f'{who}: "signature" lacks "instructions", a text', path)
+    fields = signature.get("fields")
+    if not isinstance(fields, list):
+        yield FaultError(f'{who}: "signature" lacks "fields", a list', path)
+        return
+    for index, field in enumerate(fields):
+        texts = isinstance(field, dict) and all(isinstance(field.get(key), str) for key in ("prefix", "description"))
+        if not texts:
+            message = f'{who}: field {index + 1} must have "prefix" and "description", both texts'
+            yield FaultError(message, (*path, "fields", index))
+
+
+def check_state(
+    value: Mapping[str, Any], predictors: Mapping[str, SavedPredictor], program: RegisteredProgram, name: str
+) -> None:
+    """Hold a saved program against the template that serves it.
+
+    :param value: the whole file. ``predictors``: those that were read from it.
+    :param name: under which the template is registered.
+    :raises FaultError: naming predictor and field.
+    """
+    shapes = {shape.name: shape for shape in program.predictors}
+    found = [part for part, _value, _path in _parts(value)]
+    raise_first([*_name_faults(found, predictors, shapes, program, name), *_predictor_faults(predictors, shapes, name)])
+
+
+def _name_faults(
+    parts: list[str],
+    predictors: Mapping[str, SavedPredictor],
+    shapes: Mapping[str, PredictorShape],
+    program: RegisteredProgram,
+    name: str,
+) -> Iterator[FaultError]:
+    known = ", ".join(quoted(other) if other else "one without a name" for other in shapes)
+    for found in parts:
+        if found in program.others or (found in predictors and found in shapes):
+            continue
+        if found in shapes:
+            yield FaultError(f"{quoted(found)} is not what DSPy saves of a predictor", (found,))
+            continue
+        near = difflib.get_close_matches(found, [*shapes], n=1)
+        hint = f"; did you mean {quoted(near[0])}?" if near and near[0] else f"; it has {known}"
+        subject = f"the predictor {quoted(found)} is none" if found else "this is the state of one bare predictor, none"
+        yield FaultError(f"{subject} of the program {quoted(name)}{hint}", (found,) if found else (), key=True)
+    for wanted in shapes:
+        if wanted not in parts:
+            what = f"the predictor {quoted(wanted)}" if wanted else "its one bare predictor"
+            yield FaultError(f"{what} of the program {quoted(name)} is missing")
+
+
+def _predictor_faults(
+    predictors: Mapping[str, SavedPredictor], shapes: Mapping[str, PredictorShape], program: str
+) -> Iterator[FaultError]:
+    for name, saved in predictors.items():
+        shape = shapes.get(name)
+        if shape is None:
+            continue
+        who, path = _who(name), ((name,) if name else ())
+        fields = shape.fields()
+        if len(saved.fields) != len(fields):
+            message = (
+                f"{who} has {counted(len(saved.fields), 'field')}, and {len(fields)} in the program {quoted(program)}"
+            )
+            yield FaultError(message, (*path, "signature", "fields"))
+        else:
+            yield from _order_faults(who, saved, shape, (*path, "signature", "fields"))
+        names = {field.name for field in fields}
+        for index, demo in enumerate(saved.demos):
+            if names.isdisjoint(demo):
+                known = ", ".join(map(quoted, sorted(names)))
+                message = f"{who}: demo {index + 1} has none of the predictor's fields ({known})"
+                yield FaultError(message, (*path, "demos", index))
+
+
+def _order_faults(who: str, saved: SavedPredictor, shape: PredictorShape, path: Path) -> Iterator[FaultError]:
+    owners = {field.prefix: field.name for field in shape.fields()}
+    for index, ((prefix, _description), field) in enumerate(zip(saved.fields, shape.fields(), strict=True)):
+        owner = owners.get(prefix)
+        if owner is not None and prefix != field.prefix:
+            message = f"{who}: field {index + 1} is {quoted(field.name)}, and has the prefix of {quoted(owner)}"
+            yield FaultError(f"{message}; were the fields reordered since it was saved?", (*path, index, "prefix"))
+
+
+def state_warnings(value: Mapping[str, Any], program: RegisteredProgram, dspy: str | None) -> Iterator[Warned]:
+    """Name what is odd in a state that was checked, and what of it is not used.
+
+    :param dspy: the installed version of DSPy, where it is known.
+    """
+    shapes = {shape.name: shape for shape in program.predictors}
+    for name, part, path in _parts(value):
+        shape = shapes.get(name)
+        if shape is None:
+            yield Warned(f"{quoted(name)} is no predictor; what was saved of it is not used", path)
+            continue
+        if part.get("lm") is not None:
+            yield Warned(f"{_who(name)} was saved with an LM; it is not used, the server's is", (*path, "lm"))
+        yield from _odd_fields(name, part, shape, path)
+    yield from _odd_versions(value, dspy)
+
+
+def _odd_fields(name: str, part: Mapping[str, Any], shape: PredictorShape, path: Path) -> Iterator[Warned]:
+    known = {field.prefix for field in shape.fields()}
+    for index, field in enumerate(part["signature"]["fields"]):
+        if field["prefix"] not in known and any(known):
+            where = (*path, "signature", "fields", index, "prefix")
+            own = shape.fields()[index]
+            yield Warned(f"{_who(name)}: the prefix of {quoted(own.name)} is {quoted(field['prefix'])} here", where)
+    names = {field.name for field in shape.fields()} | {_AUGMENTED}
+    dropped = sorted({key for demo in part["demos"] for key in demo} - names)
+    if dropped:
+        words = ", ".join(map(quoted, dropped))
+        yield Warned(f"{_who(name)}: its demonstrations have {words}, which it does not; left out", (*path, "demos"))
+
+
+def _odd_versions(value: Mapping[str, Any], dspy: str | None) -> Iterator[Warned]:
+    metadata = value.get("metadata")
+    versions = metadata.get("dependency_versions") if isinstance(metadata, dict) else None
+    if not isinstance(versions, dict):
+        yield Warned('DSPy writes "metadata" with the versions of its parts; it is missing here')
+        return
+    saved = versions.get("dspy")
+    if dspy is not None and saved is not None and saved != dspy:
+        where = ("metadata", "dependency_versions", "dspy")
+        yield Warned(f"it was saved by DSPy {quoted(saved)}, and {dspy} is installed", where)

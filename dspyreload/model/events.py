@@ -11,6 +11,7 @@ import msgspec
 __all__ = [
     "EventsDropped",
     "HotReloadEvent",
+    "LMHealthChanged",
     "ManifestChanged",
     "ModuleChanged",
     "ModuleDeleted",
@@ -73,6 +74,20 @@ class ModuleSkipped(HotReloadEvent, frozen=True, gc=False, kw_only=True):
     """A file was looked at and holds the same bytes: saved without a change, or asked for by id."""
 
     module_id: str
+
+
+class LMHealthChanged(HotReloadEvent, frozen=True, gc=False, kw_only=True):
+    """A language model failed again and again, or answers again. Calls with a fallback do not wait for one that fails.
+
+    :ivar lm: its name. ``healthy``: whether it answers.
+    :ivar reason: of the last failure, or "".
+    :ivar retry_in: seconds until it is tried again; 0 where it is healthy.
+    """
+
+    lm: str
+    healthy: bool
+    reason: str = ""
+    retry_in: float = 0.0
 
 
 class EventsDropped(HotReloadEvent, frozen=True, gc=False, kw_only=True):

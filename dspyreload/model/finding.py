@@ -10,10 +10,10 @@ import msgspec
 
 from dspyreload.model.faults import Fault
 from dspyreload.model.manifest import ModuleEntry, ModuleManifest
-from dspyreload.model.module import SignatureDefinition
+from dspyreload.model.registrations import Judged
 from dspyreload.model.snapshot import ModuleVersion
 
-__all__ = ["Finding", "Kind", "Known", "Look", "ManifestFinding", "Registered", "Stamp"]
+__all__ = ["Finding", "Kind", "Known", "Look", "ManifestFinding", "Stamp"]
 
 Stamp = tuple[int, int, int, int, int]
 """A stat signature: device, inode, size, mtime and ctime in nanoseconds."""
@@ -27,13 +27,7 @@ class Kind(enum.Enum):
     UNREADABLE = "unreadable"  # its bytes can't be had
     MISSING = "missing"
     PENDING = "pending"  # waits for the game to register something
-
-
-class Registered(msgspec.Struct, frozen=True):
-    """A registered signature: its fields, and a token that differs from one registration to the next."""
-
-    definition: SignatureDefinition
-    token: str
+    CHECKING = "checking"  # one of the game's validators has not answered yet
 
 
 class Finding(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -46,9 +40,8 @@ class Finding(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     :ivar module_id: the id that it claims, or claimed when it last could be read.
     :ivar version: set where it is GOOD.
     :ivar fault: set where it is BROKEN, UNREADABLE or MISSING; ``more`` are the further ones.
-    :ivar waits_for: the signature for want of which it is PENDING.
-    :ivar signature_name: of the registered signature that it names, registered or not; ``registration``: the token of
-        the one that it was judged by.
+    :ivar waits_for: for want of what it is PENDING, in words.
+    :ivar judged: what it was judged by, or would have been, had the game registered it.
     :ivar saved_at: when the newest of its files changed, in seconds since the epoch.
     """
 
@@ -62,8 +55,7 @@ class Finding(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     version: ModuleVersion | None = None
     fault: Fault | None = None
     waits_for: str | None = None
-    signature_name: str | None = None
-    registration: str = ""
+    judged: Judged = ()
     more: tuple[Fault, ...] = ()
     warnings: tuple[Fault, ...] = ()
     saved_at: float = 0.0
@@ -119,6 +111,8 @@ class Known:
     :ivar serves: which id each file serves.
     :ivar problems: what was said of folders and files that can't be looked at, by path.
     :ivar root: device and inode of the modules directory when it last held a file.
+    :ivar pending: id and what it waits for, in words, of each file that is PENDING; ``checking``: those that are
+        CHECKING.
     """
 
     findings: dict[str, Finding] = attrs.field(factory=dict)
@@ -135,6 +129,8 @@ class Known:
     serves: dict[str, str] = attrs.field(factory=dict)
     problems: Mapping[str, str] = attrs.field(factory=dict)
     root: tuple[int, int] | None = None
+    pending: dict[str, tuple[str, str]] = attrs.field(factory=dict)
+    checking: frozenset[str] = frozenset()
 
     def decides_gone(self, path: str, ripe: frozenset[str] | None) -> bool:
         """Say whether a path that is missing now is gone: it was so at the first look too, a quiet window ago.
@@ -151,6 +147,7 @@ class Known:
             serves=dict(self.serves),
             claims=dict(self.claims),
             users=dict(self.users),
+            pending=dict(self.pending),
             suspects={},
             missing=frozenset(),
         )

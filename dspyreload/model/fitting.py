@@ -65,11 +65,13 @@ def _thought_faults(module: OptimizedModule, signature: SignatureDefinition) -> 
 def _demo_faults(module: OptimizedModule, signature: SignatureDefinition) -> Iterator[FaultError]:
     inputs, outputs = signature.input_names(), signature.output_names()
     needed = [field.name for field in signature.inputs if not field.optional]
-    spoken = (*outputs, "reasoning") if module.predictor_type == "chain_of_thought" else outputs
+    said = [field.name for field in signature.outputs if not field.optional]
+    thinks = module.predictor_type == "chain_of_thought" and "reasoning" not in outputs
+    spoken = (*outputs, "reasoning") if thinks else outputs
     for index, demo in enumerate(module.demos):
         who, where = f"demo {index + 1}", ("demos", index)
         yield from _field_faults(who, (*where, "inputs"), demo.inputs, needed, inputs, "input")
-        yield from _field_faults(who, (*where, "outputs"), demo.outputs, outputs, spoken, "output")
+        yield from _field_faults(who, (*where, "outputs"), demo.outputs, said, spoken, "output")
     for index, line in enumerate(module.fallback):
         who = f"fallback {index + 1}"
         if not line:

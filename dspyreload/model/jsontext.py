@@ -6,6 +6,7 @@ its faults are put in words. Text is walked only after something was found wrong
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import msgspec
 
 from dspyreload.model.faults import Fault, FaultError, Path, quoted
 
-__all__ = ["Place", "line_column", "locate", "parse", "placed", "text_of", "walk"]
+__all__ = ["Place", "Places", "line_column", "locate", "parse", "placed", "text_of", "walk"]
 
 _BOM = b"\xef\xbb\xbf"
 _CONFLICT = re.compile(r"^(<{7}|={7}|>{7}|\|{7})(?= |\r?$)", re.MULTILINE)
@@ -214,6 +215,28 @@ def locate(text: str, path: Path, *, key: bool = False) -> int | None:
         if place.path == path:
             break
     return best
+
+
+class Places:
+    """Where values stand in a text, for who asks of many: the text is walked once.
+
+    :param text: any text; in one that is no JSON nothing has a place.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._places: dict[Path, Place] = {}
+        with contextlib.suppress(ValueError, IndexError, TypeError):
+            self._places = {place.path: place for place in walk(text)}
+
+    def fault(self, message: str, path: Path, *, key: bool = False) -> Fault:
+        """Return a fault as :func:`placed` does."""
+        for depth in range(len(path), -1, -1):
+            if (place := self._places.get(path[:depth])) is not None:
+                at_key = key and depth == len(path) and place.key is not None
+                offset = place.key if at_key and place.key is not None else place.start
+                return Fault(message, *line_column(self._text, offset))
+        return Fault(message)
 
 
 def placed(text: str, message: str, path: Path, *, key: bool = False) -> Fault:

@@ -14,6 +14,7 @@ __all__ = [
     "ModuleMetadata",
     "OptimizedModule",
     "PredictorType",
+    "SavedPredictor",
     "SignatureDefinition",
     "TAKEN_BY_PREDICT",
 ]
@@ -29,12 +30,17 @@ PredictorType = Literal["predict", "chain_of_thought"]
 
 @attrs.frozen(kw_only=True)
 class FieldDefinition:
-    """One field of a signature. ``optional``: an input that a call may leave out (never read from a file)."""
+    """One field of a signature.
+
+    :ivar optional: an input that a call may leave out, or an output that a demonstration may (never read from a file).
+    :ivar prefix: what DSPy writes before it in a saved program, where the game registered it.
+    """
 
     name: str
     description: str = ""
     field_type: FieldType = "string"
     optional: bool = False
+    prefix: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -83,11 +89,29 @@ class ModuleMetadata:
 
 
 @attrs.frozen(kw_only=True)
+class SavedPredictor:
+    """One predictor of a program that DSPy saved.
+
+    :ivar demos: flat, as DSPy writes them: inputs and outputs of one demonstration in one object.
+    :ivar fields: prefix and description of each field, in the order of its signature.
+    :ivar decisions: what DSPy keeps of decision outputs (its key ``fields``).
+    """
+
+    instructions: str
+    demos: tuple[dict[str, Any], ...] = ()
+    fields: tuple[tuple[str, str], ...] = ()
+    decisions: dict[str, Any] = attrs.field(factory=dict)
+
+
+@attrs.frozen(kw_only=True)
 class OptimizedModule:
     """What a character says is decided by this. A fresh copy for whoever asks; nobody else sees changes to it.
 
-    ``instruction`` is the whole text for the LM, includes and instruction file in it. ``signature`` is the file's own
-    block, or None where the registered ``signature_name`` serves.
+    :ivar instruction: the whole text for the LM, includes and instruction file in it; of a saved program, those of its
+        predictors, one after the other.
+    :ivar signature: the file's own block, or None where a registered signature or program serves.
+    :ivar predictors: of a saved program (what DSPy's ``save()`` writes): its predictors by name, "" for a bare one.
+        Empty for a module in the format of the README; ``demos`` is empty where this is not.
     """
 
     module_id: str
@@ -99,3 +123,4 @@ class OptimizedModule:
     tool_enabled: bool = False
     metadata: ModuleMetadata = attrs.field(factory=ModuleMetadata)
     fallback: tuple[dict[str, Any], ...] = ()
+    predictors: dict[str, SavedPredictor] = attrs.field(factory=dict)

@@ -16,7 +16,7 @@ from typing import Any, get_type_hints
 import attrs
 import msgspec
 
-from dspyreload.model.dspy_state import is_dspy_state
+from dspyreload.model.dspy_state import is_dspy_state, read_state
 from dspyreload.model.faults import FaultError, Path, Warned, place_words, quoted, raise_first
 from dspyreload.model.jsontext import parse
 from dspyreload.model.module import (
@@ -38,11 +38,15 @@ _RESERVED = TAKEN_BY_PREDICT | {"instructions", "fields", "input_fields", "outpu
 
 @attrs.frozen
 class ModuleDraft:
-    """A module file by itself: ``text_files`` are still to be read, relative to the file's folder, in order."""
+    """A module file by itself: ``text_files`` are still to be read, relative to the file's folder, in order.
+
+    :ivar state: the whole value where DSPy saved it.
+    """
 
     module: OptimizedModule
-    text_files: tuple[tuple[str, Path], ...]
-    warnings: tuple[Warned, ...]
+    text_files: tuple[tuple[str, Path], ...] = ()
+    warnings: tuple[Warned, ...] = ()
+    state: Mapping[str, Any] | None = None
 
     def complete(self, texts: tuple[str, ...]) -> OptimizedModule:
         """Return the module with the ``texts`` of its ``text_files``, in order, before its own instruction."""
@@ -93,7 +97,7 @@ def parse_module(
     if not isinstance(value, dict):
         raise FaultError("a module is an object in { }")
     if is_dspy_state(value):
-        raise FaultError("this is what DSPy's save() writes; such files are not served yet")
+        return _saved(value, default_id, signature_name or "", predictor_type or "predict")
     warnings = tuple(unknown_key(key, (), _KNOWN) for key in value if key not in _KNOWN and key != "$schema")
     file = _convert_file(value)
     raise_first([*_form_faults(value), *_signature_faults(file.signature)])
@@ -114,6 +118,18 @@ def parse_module(
     if file.instruction_file:
         names.append((file.instruction_file, ("instruction_file",)))
     return ModuleDraft(module, tuple(names), warnings)
+
+
+def _saved(value: dict[str, Any], module_id: str, signature_name: str, predictor_type: str) -> ModuleDraft:
+    predictors = read_state(value)
+    module = OptimizedModule(
+        module_id=module_id,
+        predictor_type=predictor_type,  # type: ignore[arg-type]  # the manifest's was checked
+        signature_name=signature_name,
+        instruction="\n\n".join(saved.instructions for saved in predictors.values()),
+        predictors=predictors,
+    )
+    return ModuleDraft(module, state=value)
 
 
 def convert(value: Any, kind: type[Any], path: Path = ()) -> Any:

@@ -25,7 +25,7 @@ from dspyreload.model.events import (
 from dspyreload.model.faults import Fault
 from dspyreload.model.finding import Finding, Kind, Known, Look
 from dspyreload.model.listed import plan_listed
-from dspyreload.model.manifest import MANIFEST, NOTHING_LISTED, fold
+from dspyreload.model.manifest import MANIFEST, NOTHING_LISTED, ModuleManifest, fold
 from dspyreload.model.snapshot import Snapshot
 
 __all__ = ["Plan", "apply", "make_plan"]
@@ -40,10 +40,11 @@ class Plan:
         ``skipped``, which are kept apart too, so that nobody has to walk through all of them on the reactor.
     :ivar retired: ids whose version before no longer serves.
     :ivar answers: for each id that was asked for, its event, or None where there is no such module; without those
-        whose file is looked at a second time.
+        whose file is looked at a second time, or whose validators have not answered.
     :ivar again: paths to be looked at a second time.
     :ivar notes: files that the manifest does not list, each to be said once; ``warnings``: what else is odd of files.
-    :ivar pending: modules that wait, by id, for the signature of that name.
+    :ivar pending: modules that this pass found to wait, by id, and for what, in words.
+    :ivar checking: files whose validators have not answered yet.
     :ivar saved_at: when each changed module's file was saved, in seconds since the epoch.
     :ivar root: device and inode of the modules directory as it is now; ``hollow``: another than before, and empty.
     :ivar mended: ids whose file was broken, and is again what serves.
@@ -62,6 +63,7 @@ class Plan:
     notes: tuple[tuple[str, Fault], ...]
     warnings: tuple[tuple[str, Fault], ...] = ()
     pending: dict[str, str]
+    checking: frozenset[str]
     saved_at: dict[str, float]
     root: tuple[int, int] | None
     hollow: bool
@@ -103,6 +105,7 @@ def apply(known: Known, plan: Plan) -> None:
     known.suspects, known.missing, known.racy, known.unlisted = new.suspects, new.missing, new.racy, new.unlisted
     known.manifest, known.manifest_reported = new.manifest, new.manifest_reported
     known.collided, known.problems, known.root = new.collided, new.problems, new.root
+    known.pending, known.checking = new.pending, new.checking
 
 
 def _plan(changes: Changes, asked: frozenset[str]) -> Plan:
@@ -143,6 +146,7 @@ def _plan(changes: Changes, asked: frozenset[str]) -> Plan:
             for finding in changes.found.values()
             if finding.waits_for is not None
         },
+        checking=_checking(changes.known, changes.found),
         saved_at={
             name: finding.saved_at
             for name, version in changes.live.items()
@@ -192,7 +196,7 @@ def _answers(
     by_id = {str(getattr(event, "module_id", "")): event for event in reversed(events)} if asked else {}
     for module_id in asked:
         paths = _paths_of(changes, module_id)
-        if any(path in changes.suspects for path in paths):
+        if any(path in changes.suspects or _is_checked(changes, path) for path in paths):
             continue
         event: HotReloadEvent | None = by_id.get(module_id)
         if event is None:
@@ -204,10 +208,17 @@ def _answers(
                 )
             elif broken is not None and broken.fault is not None:
                 event = _error(after, broken.path, and_more(broken.fault, broken.more), module_id)
+            elif waiting := [finding for finding in found if finding.waits_for is not None]:
+                event = _error(after, waiting[0].path, Fault(f"it waits: {waiting[0].waits_for}"), module_id)
             elif module_id in after:
                 event = ModuleSkipped(generation=after.generation, module_id=module_id)
         answers[module_id] = event
     return answers
+
+
+def _is_checked(changes: Changes, path: str) -> bool:
+    finding = changes.latest(path)
+    return finding is not None and finding.kind is Kind.CHECKING
 
 
 def _held_back(changes: Changes, after: Snapshot, module_id: str) -> bool:
@@ -274,7 +285,23 @@ def _learned(changes: Changes) -> Known:
         collided=changes.collided,
         problems=seen.problems if seen.problems is not None else known.problems,
         root=known.root if seen.hollow else seen.root,
+        pending=_pending(known, looked, changes.in_force),
+        checking=_checking(known, looked),
     )
+
+
+def _checking(known: Known, looked: dict[str, Finding]) -> frozenset[str]:
+    return (known.checking - looked.keys()) | {path for path, f in looked.items() if f.kind is Kind.CHECKING}
+
+
+def _pending(known: Known, looked: dict[str, Finding], in_force: ModuleManifest | None) -> dict[str, tuple[str, str]]:
+    pending = {path: words for path, words in known.pending.items() if path not in looked}
+    if in_force is not None:
+        pending = {path: words for path, words in pending.items() if path in in_force.paths}
+    for path, finding in looked.items():
+        if finding.waits_for is not None:
+            pending[path] = (str(finding.module_id), finding.waits_for)
+    return pending
 
 
 def _users(known: Known, looked: dict[str, Finding]) -> dict[str, tuple[str, ...]]:

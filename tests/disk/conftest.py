@@ -12,8 +12,9 @@ import pytest
 from dspyreload.disk import judge, reading
 from dspyreload.disk.scan import Request, look
 from dspyreload.model.events import HotReloadEvent
-from dspyreload.model.finding import Known, Look, Registered
+from dspyreload.model.finding import Known, Look
 from dspyreload.model.plan import Plan, apply, make_plan
+from dspyreload.model.registrations import Registered, RegisteredProgram, Registrations
 from dspyreload.model.snapshot import EMPTY, Snapshot
 
 __all__ = ["Server", "named", "reads", "server", "settled"]
@@ -31,6 +32,8 @@ class Server:
 
     root: Path
     registered: dict[str, Registered] = attrs.field(factory=dict)
+    programs: dict[str, RegisteredProgram] = attrs.field(factory=dict)
+    more: dict[str, Any] = attrs.field(factory=dict)
     options: dict[str, Any] = attrs.field(factory=dict)
     snapshot: Snapshot = EMPTY
     known: Known = attrs.field(factory=Known)
@@ -54,6 +57,7 @@ class Server:
         asked: Iterable[str] = (),
         deep: bool = False,
         signatures: Iterable[str] = (),
+        names: Iterable[str] = (),
         early: bool = False,
     ) -> Plan:
         """Look at some paths once, or with none named at everything. ``early``: within the quiet window."""
@@ -63,7 +67,7 @@ class Server:
             ripe,
             asked=frozenset(asked),
             deep=deep,
-            signatures=frozenset(signatures),
+            names=frozenset(f"signature {name}" for name in signatures) | frozenset(names),
         )
 
     def settle(self, *paths: str, asked: Iterable[str] = ()) -> tuple[HotReloadEvent, ...]:
@@ -83,7 +87,7 @@ class Server:
             Request(
                 root=str(self.root),
                 in_force=self.snapshot.manifest,
-                registered=self.registered,
+                registrations=Registrations(signatures=self.registered, programs=self.programs, **self.more),
                 paths=paths,
                 ripe=ripe,
                 **request,

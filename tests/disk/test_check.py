@@ -10,9 +10,9 @@ import pytest
 from dspyreload import HotReloadConfig
 from dspyreload.disk.check import Remark, check_directory
 from dspyreload.disk.scan import RootMissing
-from dspyreload.model.finding import Registered
 from dspyreload.model.manifest import MANIFEST
 from dspyreload.model.module import FieldDefinition, SignatureDefinition
+from dspyreload.model.registrations import Registered, Registrations
 from tests.conftest import Save, module_text
 
 
@@ -109,8 +109,8 @@ def test_a_signature_that_only_the_game_knows_is_a_warning(modules: Path, save: 
     assert '"npc.dialogue"' in remark.message
     fields = (FieldDefinition(name="player_message"),)
     definition = SignatureDefinition(inputs=fields, outputs=(FieldDefinition(name="response"),))
-    registered = {"npc.dialogue": Registered(definition, "token")}
-    (remark,) = check_directory(modules, HotReloadConfig(), registered)
+    registrations = Registrations(signatures={"npc.dialogue": Registered(definition, "token")})
+    (remark,) = check_directory(modules, HotReloadConfig(), registrations)
     assert (remark.level, 'demo 1 has "emotion"' in remark.message) == ("fault", True)
 
 

@@ -12,15 +12,16 @@ import pytest
 from dspyreload.disk.judge import Source, default_id, faults_of, judge, refreshed
 from dspyreload.disk.reading import ReadFault
 from dspyreload.model.faults import Fault, FaultError
-from dspyreload.model.finding import Finding, Kind, Registered
+from dspyreload.model.finding import Finding, Kind
 from dspyreload.model.jsontext import parse
 from dspyreload.model.manifest import ModuleEntry
 from dspyreload.model.module import FieldDefinition, SignatureDefinition
+from dspyreload.model.registrations import NOTHING, Registered, Registrations
 from tests.conftest import Save, module_text
 
 
 def judged(root: Path, path: str = "npc/smith.json", limit: int = 10_000, **options: Any) -> Finding:
-    defaults: dict[str, Any] = {"module_id": None, "entry": None, "last_id": None, "registered": {}}
+    defaults: dict[str, Any] = {"module_id": None, "entry": None, "last_id": None, "registrations": NOTHING}
     return judge(path, Source(str(root), limit), **{**defaults, **options})
 
 
@@ -31,10 +32,11 @@ def fault(finding: Finding, kind: Kind = Kind.BROKEN) -> Fault:
     return finding.fault
 
 
-def registered(*outputs: str) -> dict[str, Registered]:
+def registered(*outputs: str) -> Registrations:
     fields = tuple(FieldDefinition(name=name) for name in outputs)
     inputs = (FieldDefinition(name="player_message"),)
-    return {"npc.dialogue": Registered(SignatureDefinition(inputs=inputs, outputs=fields), "token")}
+    definition = SignatureDefinition(inputs=inputs, outputs=fields)
+    return Registrations(signatures={"npc.dialogue": Registered(definition, "signature npc.dialogue#1")})
 
 
 def sha(data: bytes) -> str:
@@ -145,12 +147,21 @@ class TestManifest:
         assert found.version is not None
         assert found.version.entry == entry
 
-    @pytest.mark.parametrize("name", ["lm", "program"])
-    def test_what_is_not_served_is_rejected_by_name(self, modules: Path, save: Save, name: str) -> None:
+    def test_an_lm_that_there_is_not_is_rejected_by_name(self, modules: Path, save: Save) -> None:
         """An entry that asks for what there is not is not served as if it had not asked."""
         save("npc/smith.json", module_text("npc.smith"))
-        entry = ModuleEntry(path="npc/smith.json", **{name: "big"})  # type: ignore[arg-type]
-        assert f'"{name}"' in fault(judged(modules, module_id="npc.smith", entry=entry)).message
+        entry = ModuleEntry(path="npc/smith.json", lm="big")
+        found = judged(modules, module_id="npc.smith", entry=entry, registrations=Registrations(lms={}))
+        assert '"lm": "big"' in fault(found).message
+
+    def test_a_program_that_there_is_not_is_waited_for_by_name(self, modules: Path, save: Save) -> None:
+        """The game may still register it; until then the module is not served as if its entry had not asked."""
+        save("npc/smith.json", module_text("npc.smith"))
+        entry = ModuleEntry(path="npc/smith.json", program="big")
+        found = judged(modules, module_id="npc.smith", entry=entry)
+        assert (found.kind, found.version) == (Kind.PENDING, None)
+        assert found.waits_for == 'no program is registered as "big"'
+        assert found.judged == (("program big", ""),)
 
 
 class TestSignature:
@@ -158,21 +169,23 @@ class TestSignature:
         """A file that only names a signature that nobody registered is pending for it."""
         save("npc/smith.json", module_text("npc.smith", signature=None))
         found = judged(modules)
-        assert (found.kind, found.waits_for, found.signature_name) == (Kind.PENDING, "npc.dialogue", "npc.dialogue")
+        assert (found.kind, found.judged) == (Kind.PENDING, (("signature npc.dialogue", ""),))
+        assert found.waits_for == 'the signature "npc.dialogue" is not registered, and its file brings none'
 
     def test_the_registered_one_serves(self, modules: Path, save: Save) -> None:
         """The version remembers which registration it was checked against."""
         save("npc/smith.json", module_text("npc.smith", signature=None))
-        found = judged(modules, registered=registered("response", "emotion"))
+        found = judged(modules, registrations=registered("response", "emotion"))
         assert found.version is not None
-        assert found.version.registration == "token"
-        lacking = judged(modules, registered=registered("response", "emotion", "mood"))
+        assert found.version.registration == "signature npc.dialogue#1"
+        assert found.judged == (("signature npc.dialogue", "signature npc.dialogue#1"),)
+        lacking = judged(modules, registrations=registered("response", "emotion", "mood"))
         assert fault(lacking).message == 'demo 1 lacks "mood"'
 
     def test_two_that_differ_are_a_fault(self, modules: Path, save: Save) -> None:
         """A file whose own signature has other fields than the registered one is rejected with the difference."""
         save("npc/smith.json", module_text("npc.smith"))
-        message = fault(judged(modules, registered=registered("response", "mood"))).message
+        message = fault(judged(modules, registrations=registered("response", "mood"))).message
         assert 'outputs "emotion" only in the file' in message
         assert 'outputs "mood" only in the registered one' in message
 

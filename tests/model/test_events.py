@@ -10,6 +10,7 @@ from dspyreload.model import events
 from dspyreload.model.events import (
     EventsDropped,
     HotReloadEvent,
+    LMHealthChanged,
     ManifestChanged,
     ModuleChanged,
     ModuleDeleted,
@@ -23,6 +24,7 @@ ALL: list[HotReloadEvent] = [
     ModuleDeleted(generation=2, module_id="npc"),
     ReloadError(generation=2, path="npc.json", error="the file is empty"),
     ModuleSkipped(generation=2, module_id="npc"),
+    LMHealthChanged(generation=2, lm="big", healthy=False, reason="no route to host", retry_in=1.0),
     EventsDropped(generation=2, count=3),
 ]
 

@@ -11,7 +11,7 @@ import pytest
 
 from dspyreload.model.faults import FaultError
 from dspyreload.model.fitting import check_demos
-from dspyreload.model.module import DEFAULT_SIGNATURE, FieldDefinition, SignatureDefinition
+from dspyreload.model.module import DEFAULT_SIGNATURE, FieldDefinition, SavedPredictor, SignatureDefinition
 from dspyreload.model.module_file import parse_module
 from tests.conftest import MODULE, module_text
 from tests.model.conftest import faults
@@ -170,10 +170,24 @@ def test_a_module_is_an_object(top: str) -> None:
     assert faults(top) == [("a module is an object in { }", 1, 1)]
 
 
-def test_what_dspy_saves_is_rejected_by_name() -> None:
-    """A saved program is not taken for a module that lacks everything."""
-    with pytest.raises(FaultError, match=r"DSPy's save\(\)"):
-        parse_module(b'{"traces": [], "train": [], "demos": [], "signature": {}, "lm": null}', "x")
+SAVED: dict[str, Any] = {"traces": [], "train": [], "demos": [], "lm": None}
+
+
+def test_what_dspy_saves_is_a_draft_with_its_state() -> None:
+    """A saved program is not taken for a module that lacks everything: its predictors are what there is of it."""
+    state = {**SAVED, "signature": {"instructions": "Add.", "fields": []}}
+    draft = parse_module(json.dumps(state).encode(), "x")
+    assert draft.state == state
+    assert (draft.module.module_id, draft.module.signature_name, draft.module.signature) == ("x", "", None)
+    assert draft.module.predictors == {"": SavedPredictor(instructions="Add.")}
+
+
+def test_what_dspy_saves_without_instructions_is_rejected_as_that() -> None:
+    """A saved predictor that lacks its signature's parts lacks these, and is not taken for several predictors."""
+    assert [message for message, *_ in faults(json.dumps({**SAVED, "signature": {}}))] == [
+        'the predictor: "signature" lacks "instructions", a text',
+        'the predictor: "signature" lacks "fields", a list',
+    ]
 
 
 def test_an_unknown_key_is_a_warning() -> None:

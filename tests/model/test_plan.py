@@ -12,10 +12,11 @@ import pytest
 
 from dspyreload.model.events import HotReloadEvent, ModuleChanged, ModuleDeleted, ModuleSkipped, ReloadError
 from dspyreload.model.faults import Fault
-from dspyreload.model.finding import Finding, Kind, Known, Look, Registered
+from dspyreload.model.finding import Finding, Kind, Known, Look
 from dspyreload.model.manifest import MANIFEST
 from dspyreload.model.module import FieldDefinition, SignatureDefinition
 from dspyreload.model.plan import Plan, apply, make_plan
+from dspyreload.model.registrations import Registered
 from dspyreload.model.snapshot import EMPTY, ModuleVersion, Snapshot
 from tests.conftest import module_text
 from tests.disk.conftest import Server, named
@@ -246,14 +247,26 @@ def signature(*outputs: str) -> SignatureDefinition:
 
 
 def test_a_module_waits_for_its_signature(server: Server) -> None:
-    """A file that names a signature nobody registered is pending by name, and goes live when somebody does."""
+    """A file that names a signature nobody registered is pending, says so, and goes live when somebody does."""
     server.save("npc.json", module_text("npc", signature=None))
     plan = server.start()
-    assert (plan.pending, dict(plan.snapshot), plan.events) == ({"npc": "npc.dialogue"}, {}, ())
+    words = 'the signature "npc.dialogue" is not registered, and its file brings none'
+    assert (plan.pending, dict(plan.snapshot), plan.events) == ({"npc": words}, {}, ())
+    assert server.known.pending == {"npc.json": ("npc", words)}
     server.registered["npc.dialogue"] = Registered(signature("response", "emotion"), "first")
     plan = server.look(MANIFEST, signatures=["npc.dialogue"])
     assert [type(event) for event in plan.events] == [ModuleChanged]
-    assert (set(plan.snapshot), plan.pending) == ({"npc"}, {})
+    assert (set(plan.snapshot), plan.pending, server.known.pending) == ({"npc"}, {}, {})
+
+
+def test_a_file_that_the_manifest_does_not_list_waits_no_longer(server: Server) -> None:
+    """What is not served under any registration waits for none."""
+    server.save("npc.json", module_text("npc", signature=None))
+    server.start()
+    server.save("other.json", module_text("other"))
+    server.save(MANIFEST, '{"modules": {"other": {"path": "other.json"}}}')
+    server.settle()
+    assert (set(server.snapshot), server.known.pending) == ({"other"}, {})
 
 
 def test_another_registration_is_another_version(server: Server) -> None:
