@@ -1,4 +1,4 @@
-"""How a directory is watched: :class:`HotReloadConfig`."""
+"""How a directory is watched: :class:`HotReloadConfig`. How much may be asked for: :class:`Limits`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-__all__ = ["HotReloadConfig"]
+__all__ = ["HotReloadConfig", "Limits"]
 
 
 def _seconds(allow_zero: bool) -> Any:
@@ -36,6 +36,8 @@ def _extensions(value: Any) -> tuple[str, ...]:
     for item in found:
         if len(item) < 2 or not item.startswith(".") or "/" in item:
             raise ValueError(f"watch_extensions holds {item!r}; an ending looks like '.json'")
+        if item in (".pkl", ".pickle"):
+            raise ValueError(f"watch_extensions holds {item!r}; a pickle can run code, and is never read")
     if not found:
         raise ValueError("watch_extensions is empty: no file would ever be read")
     return found
@@ -65,6 +67,36 @@ class HotReloadConfig:
     max_files: int = attrs.field(default=100_000, validator=_count)
 
     def evolve(self, **changes: Any) -> HotReloadConfig:
+        """Return a copy with ``changes`` made, validated as a new one is.
+
+        :raises TypeError, ValueError: where a change is not a field or not valid.
+        """
+        return attrs.evolve(self, **changes)
+
+
+_limit = attrs.validators.optional(_count)
+
+
+@attrs.frozen(kw_only=True)
+class Limits:
+    """How much may be asked for. Frozen; ``evolve`` makes a changed copy. None, the default of all, is no limit.
+
+    A minute and an hour are the last 60 and 3,600 seconds. A key is what the game names with a call, such as a player.
+
+    :param calls_per_minute: calls of one key.
+    :param module_calls_per_minute: calls of one module.
+    :param input_length: characters of one input field.
+    :param tokens_per_hour: tokens of all calls; while fewer were spent, a call is let through, whatever it will cost.
+    :param key_tokens_per_hour: tokens of one key, likewise.
+    """
+
+    calls_per_minute: int | None = attrs.field(default=None, validator=_limit)
+    module_calls_per_minute: int | None = attrs.field(default=None, validator=_limit)
+    input_length: int | None = attrs.field(default=None, validator=_limit)
+    tokens_per_hour: int | None = attrs.field(default=None, validator=_limit)
+    key_tokens_per_hour: int | None = attrs.field(default=None, validator=_limit)
+
+    def evolve(self, **changes: Any) -> Limits:
         """Return a copy with ``changes`` made, validated as a new one is.
 
         :raises TypeError, ValueError: where a change is not a field or not valid.

@@ -7,20 +7,30 @@ A file that may not go live is never an exception to the game: it is a
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from typing import Any
 
 __all__ = [
     "AlreadyRunning",
     "DSPyNotInstalled",
     "DSPyReloadError",
+    "EngineBusy",
     "EngineClosed",
     "HotReloadFailed",
     "InvokeTimeout",
+    "LMConfigInvalid",
+    "LeaseEnded",
     "LMFailed",
+    "LimitExceeded",
+    "MaxIterationsReached",
     "MissingInput",
     "NoLM",
     "NotReady",
+    "OtherInputs",
+    "ProgramRefused",
+    "ReplyRefused",
     "ServiceStopped",
     "SignatureRefused",
+    "ToolRefused",
     "UnknownInput",
     "UnknownModule",
     "WatcherError",
@@ -68,7 +78,23 @@ class UnknownInput(DSPyReloadError):
 
     def __init__(self, module_id: str, fields: tuple[str, ...], known: tuple[str, ...]) -> None:
         self.module_id, self.fields, self.known = module_id, fields, known
-        super().__init__(f"{module_id} has no input {_listed(fields)}; its inputs are {_listed(known)}")
+        super().__init__(f"{module_id} has no input {_listed(fields)}; its inputs are {_listed(known) or 'none'}")
+
+
+class OtherInputs(UnknownInput, MissingInput):
+    """A call brings inputs that the module has not, and lacks some that it has: its signature has changed perhaps.
+
+    ``fields``: those that it has not; ``missing``: those that it needs.
+    """
+
+    def __init__(
+        self, module_id: str, fields: tuple[str, ...], missing: tuple[str, ...], known: tuple[str, ...]
+    ) -> None:
+        self.module_id, self.fields, self.missing, self.known = module_id, fields, missing, known
+        text = (
+            f"{module_id} has no input {_listed(fields)}, and needs {_listed(missing)}; its inputs are {_listed(known)}"
+        )
+        Exception.__init__(self, text)
 
 
 class NotReady(DSPyReloadError):
@@ -87,6 +113,22 @@ class SignatureRefused(DSPyReloadError):
     """What was registered is no signature that a module can be run with."""
 
 
+class ProgramRefused(DSPyReloadError):
+    """What was registered is no program that can be copied and served."""
+
+
+class ToolRefused(DSPyReloadError):
+    """What was registered is no tool that a language model can be offered."""
+
+
+class ReplyRefused(DSPyReloadError):
+    """One of the game's reply filters refused a reply; a filter may raise it itself, with its reason."""
+
+
+class LeaseEnded(DSPyReloadError):
+    """A lease was used after its ``with`` block, or after ``end()``."""
+
+
 class EngineClosed(DSPyReloadError):
     """``engine.close()`` was called, or the reactor has shut down."""
 
@@ -95,7 +137,28 @@ class ServiceStopped(DSPyReloadError):
     """The service stopped before what was waited for happened."""
 
 
+# A player asks for more than the game allows.
+
+
+class LimitExceeded(DSPyReloadError):
+    """A call would go past one of the :class:`~dspyreload.config.Limits`; it was not made, and not counted.
+
+    ``limit`` is the limit's name there, ``key`` the call's key, ``retry_after`` the seconds until such a call is
+    within every limit again if nothing else is called, or None where waiting does not help.
+    """
+
+    def __init__(
+        self, module_id: str, limit: str, reason: str, *, key: str | None = None, retry_after: float | None = None
+    ) -> None:
+        self.module_id, self.limit, self.key, self.retry_after = module_id, limit, key, retry_after
+        super().__init__(f"{module_id}: {reason}")
+
+
 # The machine, its configuration or the language model is at fault.
+
+
+class LMConfigInvalid(DSPyReloadError):
+    """The settings of a language model can't work. The text, one line, says where and why."""
 
 
 class WatcherError(DSPyReloadError):
@@ -138,6 +201,23 @@ class InvokeTimeout(DSPyReloadError, TimeoutError):
     def __init__(self, module_id: str, timeout: float) -> None:
         self.module_id, self.timeout = module_id, timeout
         super().__init__(f"{module_id} did not answer within {timeout:g} s")
+
+
+class EngineBusy(DSPyReloadError):
+    """As many calls run and wait as are allowed; nothing was begun."""
+
+    def __init__(self, running: int, waiting: int) -> None:
+        self.running, self.waiting = running, waiting
+        super().__init__(f"{running:,} calls run and {waiting:,} wait, as many as are allowed")
+
+
+class MaxIterationsReached(DSPyReloadError):
+    """The language model asked for one tool after the other and never answered; ``trail`` is what it did."""
+
+    def __init__(self, module_id: str, trail: tuple[Any, ...]) -> None:
+        self.module_id, self.trail = module_id, trail
+        names = ", ".join(call.name for call in trail)
+        super().__init__(f"{module_id} asked for tools {len(trail)} times and gave no answer: {names}")
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -11,7 +11,7 @@ from twisted.python import threadable
 
 from dspyreload.errors import WrongThread
 
-__all__ = ["IReactor", "Joinable", "StartThread", "check_thread", "start_thread"]
+__all__ = ["IReactor", "Joinable", "StartThread", "check_seconds", "check_thread", "is_other_thread", "start_thread"]
 
 
 class IReactor(IReactorTime, IReactorFromThreads):
@@ -39,13 +39,30 @@ def start_thread(target: Callable[[], None], name: str) -> Joinable:
     return thread
 
 
+def check_seconds(name: str, seconds: object, *, or_none: bool = False) -> None:
+    """Refuse what is no time to wait.
+
+    :raises ValueError: for anything but a number above 0.
+    """
+    if or_none and seconds is None:
+        return
+    number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
+    if not number or not seconds > 0:  # type: ignore[operator]  # it is a number; NaN is not above 0
+        raise ValueError(f"{name} must be a number of seconds above 0{', or None' * or_none}, not {seconds!r}")
+
+
+def is_other_thread() -> bool:
+    """Say whether the reactor runs, and runs on another thread than this."""
+    running_in = threadable.ioThread
+    return running_in is not None and running_in != threading.get_ident()
+
+
 def check_thread(what: str) -> None:
     """Refuse to go on where the reactor runs, and runs on another thread than this.
 
     :raises WrongThread: naming ``what`` was called.
     """
-    running_in = threadable.ioThread
-    if running_in is not None and running_in != threading.get_ident():
+    if is_other_thread():
         raise WrongThread(
             f"{what} was called on the thread {threading.current_thread().name}; use reactor.callFromThread"
         )

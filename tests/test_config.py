@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 import pytest
 
-from dspyreload import HotReloadConfig
+from dspyreload.config import HotReloadConfig, Limits
 
 
 def test_the_defaults_are_the_documented_ones() -> None:
@@ -104,3 +104,37 @@ def test_a_config_is_frozen_and_equal_by_value() -> None:
     assert hash(config) == hash(HotReloadConfig())
     with pytest.raises(TypeError):
         HotReloadConfig(0.1)  # type: ignore[call-arg]
+
+
+LIMITS = ("calls_per_minute", "module_calls_per_minute", "input_length", "tokens_per_hour", "key_tokens_per_hour")
+
+
+def test_nothing_is_limited_by_default() -> None:
+    """There are five limits, and each is off until a game sets it."""
+    assert attrs.asdict(Limits()) == dict.fromkeys(LIMITS)
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_a_limit_is_a_whole_number_of_one_or_more(name: str) -> None:
+    """One is a limit; the wrong kind is a TypeError and the wrong value a ValueError, both by name."""
+    assert getattr(Limits(**{name: 1}), name) == 1
+    assert getattr(Limits(**{name: 1}).evolve(**{name: None}), name) is None
+    for bad, kind in [(0, ValueError), (-1, ValueError), (1.5, TypeError), ("20", TypeError), (True, TypeError)]:
+        with pytest.raises(kind, match=f"^{name} must be"):
+            Limits(**{name: bad})  # type: ignore[arg-type]
+        with pytest.raises(kind, match=f"^{name} must be"):
+            Limits().evolve(**{name: bad})
+
+
+def test_limits_are_frozen_and_a_copy_differs_in_what_was_changed() -> None:
+    """Limits are values: equal ones are equal, and only a copy differs."""
+    limits = Limits(calls_per_minute=20)
+    copy = limits.evolve(input_length=2_000)
+    assert (copy.calls_per_minute, copy.input_length, limits.input_length) == (20, 2_000, None)
+    assert hash(limits) == hash(Limits(calls_per_minute=20))
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        limits.calls_per_minute = 1  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        limits.evolve(calls=1)
+    with pytest.raises(TypeError):
+        Limits(20)  # type: ignore[call-arg]

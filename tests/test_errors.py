@@ -10,11 +10,15 @@ from dspyreload import errors
 from dspyreload.errors import (
     DSPyNotInstalled,
     DSPyReloadError,
+    EngineBusy,
     HotReloadFailed,
     InvokeTimeout,
+    LimitExceeded,
     LMFailed,
+    MaxIterationsReached,
     MissingInput,
     NoLM,
+    OtherInputs,
     UnknownInput,
     UnknownModule,
 )
@@ -48,6 +52,9 @@ def test_all_exceptions_are_named() -> None:
         (NoLM(), "no language model"),
         (LMFailed("npc", "demos", "no answer"), "npc: the LM demos failed: no answer"),
         (InvokeTimeout("npc", 2.50), "npc did not answer within 2.5 s"),
+        (EngineBusy(256, 10_000), "256 calls run and 10,000 wait"),
+        (LimitExceeded("npc", "calls_per_minute", "player:1 has made 3 calls"), "npc: player:1 has made 3 calls"),
+        (MaxIterationsReached("npc", ()), "npc asked for tools 0 times"),
     ],
 )
 def test_the_text_says_what_and_where(error: Exception, text: str) -> None:
@@ -62,6 +69,15 @@ def test_an_exception_is_what_python_calls_it(error: Exception, kind: type[Excep
     """An unknown module is a KeyError without the quotes of one, a timeout is a TimeoutError."""
     assert isinstance(error, kind)
     assert not str(error).startswith(("'", '"'))
+
+
+def test_who_brings_other_inputs_is_told_of_both() -> None:
+    """A call that has one too many and lacks another learns of both; the handlers of either error catch it."""
+    error = OtherInputs("npc", ("c",), ("b",), ("a", "b"))
+    assert isinstance(error, UnknownInput)
+    assert isinstance(error, MissingInput)
+    assert str(error) == "npc has no input 'c', and needs 'b'; its inputs are 'a', 'b'"
+    assert (error.module_id, error.fields, error.missing, error.known) == ("npc", ("c",), ("b",), ("a", "b"))
 
 
 def test_what_is_not_near_is_not_suggested() -> None:

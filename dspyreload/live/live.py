@@ -19,9 +19,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from dspyreload.errors import ServiceStopped
-from dspyreload.live.stats import HotReloadStats
+from dspyreload.live.stats import HotReloadStats, Ledger
 from dspyreload.model.events import EventsDropped, HotReloadEvent
-from dspyreload.model.snapshot import EMPTY, Snapshot
+from dspyreload.model.snapshot import EMPTY, ModuleVersion, Snapshot
 
 __all__ = ["EventStream", "Live", "OnEvent"]
 
@@ -66,18 +66,23 @@ class Live:
     """The snapshot that serves, and who hears of changes.
 
     :ivar snapshot: read by any thread, assigned on the reactor thread only.
-    :ivar stats: where subscribers' errors are counted.
+    :ivar stats: where subscribers' errors are counted. ``ledger``: what calls came to.
     """
 
     def __init__(self, clock: Callable[[], IReactorTime]) -> None:
         self._clock = clock
         self.snapshot: Snapshot = EMPTY
         self.stats = HotReloadStats()
+        self.ledger = Ledger()
         self._subscribers: list[_Subscriber] = []
         self._backlog: deque[tuple[Sequence[HotReloadEvent], list[_Subscriber]]] = deque()
         self._ends: list[Callable[[], None]] = []
         self._call: IDelayedCall | None = None
         self._stopped = self._draining = False
+
+    def is_live(self, version: ModuleVersion) -> bool:
+        """Say whether a version is the one that serves. Any thread."""
+        return self.snapshot.get(version.module_id) is version
 
     def commit(self, snapshot: Snapshot) -> None:
         """Make a snapshot the live one."""

@@ -7,7 +7,7 @@ a pass: commit, stats, the log, the Deferreds of who asked, and on a later turn 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 import attrs
 from twisted.internet.defer import Deferred, succeed
@@ -16,18 +16,21 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from dspyreload.config import HotReloadConfig
-from dspyreload.disk.scan import Request, RootMissing, look
+from dspyreload.disk.scan import Request, RootMissing
 from dspyreload.errors import HotReloadFailed, ServiceStopped
 from dspyreload.live.debounce import QuietWindow
 from dspyreload.live.live import Live
-from dspyreload.live.report import report, report_root
+from dspyreload.live.one_pass import OnePass
+from dspyreload.live.report import report, report_pending, report_root
 from dspyreload.live.stats import HotReloadStats
+from dspyreload.live.validators import Validators
 from dspyreload.live.waiters import Aboard, Waiters
 from dspyreload.model.events import HotReloadEvent
 from dspyreload.model.faults import shown
-from dspyreload.model.finding import Known, Registered
+from dspyreload.model.finding import Known
 from dspyreload.model.manifest import fold
-from dspyreload.model.plan import Plan, apply, make_plan
+from dspyreload.model.plan import Plan, apply
+from dspyreload.model.registrations import NOTHING, Registrations
 from dspyreload.reactor import IReactor, StartThread, start_thread
 
 __all__ = ["Passes"]
@@ -36,8 +39,6 @@ _log = Logger(namespace="dspyreload")
 
 _LONGEST_BACK_OFF = 30.0
 _STOP_LIMIT = 3.0
-_JOIN_LIMIT = 1.0  # the thread is past its last line
-_EPSILON = 0.001  # a timer may fire that much early
 
 
 @attrs.define
@@ -47,13 +48,13 @@ class _Hints:
     whole: bool = False
     deep: bool = False
     paths: set[str] = attrs.field(factory=set)
-    signatures: set[str] = attrs.field(factory=set)
+    names: set[str] = attrs.field(factory=set)
 
-    def add(self, paths: Iterable[str] | None, *, deep: bool = False, signatures: Iterable[str] = ()) -> None:
+    def add(self, paths: Iterable[str] | None, *, deep: bool = False, names: Iterable[str] = ()) -> None:
         self.whole = self.whole or paths is None
         self.deep = self.deep or deep
         self.paths.update(paths or ())
-        self.signatures.update(signatures)
+        self.names.update(names)
 
 
 class Passes:
@@ -63,7 +64,8 @@ class Passes:
 
     :param root: the modules directory, absolute.
     :param clock: gives the reactor when it is first needed.
-    :param registered: gives the registered signatures.
+    :param registrations: gives what the game registered.
+    :param validators: the game's checks of what may go live.
     :param retired: told after a commit which modules were replaced or are gone.
     :ivar on_root: called after each pass with the (device, inode) of the directory, or None where it is missing.
     """
@@ -73,9 +75,10 @@ class Passes:
         root: str,
         live: Live,
         clock: Callable[[], IReactor],
-        registered: Callable[[], Mapping[str, Registered]],
+        registrations: Callable[[], Registrations] = lambda: NOTHING,
         start_thread: StartThread = start_thread,
         *,
+        validators: Validators | None = None,
         retired: Callable[[tuple[str, ...]], None] = lambda module_ids: None,
     ) -> None:
         self.root, self.live = root, live
@@ -83,7 +86,9 @@ class Passes:
         self.stats = HotReloadStats()
         self.on_root: Callable[[tuple[int, int] | None], None] = lambda root: None
         self.active = False
-        self._clock, self._registered, self._retired = clock, registered, retired
+        self._clock, self._registrations, self._retired = clock, registrations, retired
+        self._validators = validators or Validators(clock)
+        self._validators.decided = self._decided
         self._start_thread = start_thread
         self._known = Known()
         self._hints = _Hints()
@@ -95,6 +100,7 @@ class Passes:
         self._due = False
         self._left: dict[object, Deferred[None]] = {}  # threads that were left behind by a stop
         self._root_said = False
+        self._pending_said = self._looking = False
 
     # Reasons to look
 
@@ -125,36 +131,52 @@ class Passes:
         self._begin()
         return deferred
 
-    def signature_changed(self, name: str) -> None:
-        """Check again what names a signature: when a service runs, by a pass; else here and now."""
-        if self.active or self._running is not None:
-            self._hints.add((), signatures=(name,))
+    def registered(self, name: str) -> None:
+        """Check again what a registration decides about: when a service runs, by a pass; else here and now.
+
+        :param name: such as ``signature npc.dialogue``.
+        """
+        if self.active or self._running is not None or self._looking:
+            self._hints.add((), names=(name,))
             self._quiet_window().hint()
         elif self.live.snapshot.generation:
             try:
-                self.look_here(paths=(), signatures=(name,))
+                self.look_here(paths=(), names=(name,))
             except RootMissing:
-                self._hints.add((), signatures=(name,))  # for the pass that finds the directory again
+                self._hints.add((), names=(name,))  # for the pass that finds the directory again
 
-    def look_here(self, *, paths: Iterable[str] | None = None, signatures: Iterable[str] = ()) -> None:
+    def _decided(self, path: str) -> None:
+        """Look at a file again whose validators answered late."""
+        self.hint((path,))
+
+    def look_here(self, *, paths: Iterable[str] | None = None, names: Iterable[str] = ()) -> None:
         """Look and commit on the calling thread: only while no service runs.
 
         :raises RootMissing: where the directory is not there.
         """
         hints = _Hints()
-        hints.add(paths, signatures=signatures)
+        hints.add(paths, names=names)
         snapshot = self.live.snapshot
         ripe = None if snapshot.generation == 0 else frozenset[str]()  # later a first look removes and rejects nothing
-        seen = look(self._request(hints, frozenset(), ripe), self._known)
-        plan = make_plan(snapshot, self._known, seen, ripe=ripe, asked=frozenset(), now=0.0)
-        self._carry_out(plan)
+        one = OnePass(self._request(hints, frozenset(), ripe), self._known, snapshot, self._validators)
+        self._looking = True  # a validator may register something
+        try:
+            self._carry_out(one.here())
+        finally:
+            self._looking = False
+
+    def report_pending(self) -> None:
+        """Say what waits for the game to register something; from now on, say so of what comes to wait."""
+        self._pending_said = True
+        report_pending(_log, self._known.pending.values())
 
     def stop(self) -> Deferred[None]:
         """Forget all hints, and let a running pass commit nothing.
 
         :return: fires when no thread of ours is left, or after 3 s, with a line in the log that names the thread.
         """
-        self.active = False
+        self.active = self._pending_said = False
+        self._validators.stop()
         self._hints, self._due = _Hints(), False
         if self._window is not None:
             self._window.cancel()
@@ -184,7 +206,7 @@ class Passes:
         return Request(
             root=self.root,
             in_force=snapshot.manifest,
-            registered=dict(self._registered()),
+            registrations=self._registrations(),
             extensions=config.watch_extensions,
             max_file_size=config.max_file_size,
             max_files=config.max_files,
@@ -192,7 +214,7 @@ class Passes:
             paths=None if hints.whole or snapshot.generation == 0 else frozenset(hints.paths),
             asked=asked,
             deep=hints.deep,
-            signatures=frozenset(hints.signatures),
+            names=frozenset(hints.names),
             first=snapshot.generation == 0,
             ripe=ripe,
         )
@@ -205,30 +227,18 @@ class Passes:
         if self._window is not None:
             self._window.cancel()
         hints, self._hints, self._due = self._hints, _Hints(), False
-        known, snapshot, now = self._known, self.live.snapshot, self._clock().seconds()
-        quiet = self.config.debounce - _EPSILON
         aboard = self._waiters.aboard()
-        asked = frozenset(aboard.asked)
-        request = self._request(hints, asked, None)
-        reactor = self._clock()
+        work = OnePass(
+            self._request(hints, frozenset(aboard.asked), None),
+            self._known,
+            self.live.snapshot,
+            self._validators,
+            now=self._clock().seconds(),
+            quiet=self.config.debounce,
+        )
         token = self._running = object()
-
-        def work() -> None:
-            outcome: Plan | Failure
-            try:
-                ripe = frozenset(p for p, since in known.suspects.items() if now - since >= quiet or now < since)
-                seen = look(attrs.evolve(request, ripe=ripe), known)
-                outcome = make_plan(snapshot, known, seen, ripe=ripe, asked=asked, now=now)
-            except BaseException:
-                outcome = Failure()
-            reactor.callFromThread(finished, outcome)
-
-        def finished(outcome: Plan | Failure) -> None:
-            thread.join(_JOIN_LIMIT)
-            self._finished(token, outcome, hints, aboard)
-
         try:
-            thread = self._start_thread(work, "dspyreload-pass")
+            work.start(self._clock(), self._start_thread, lambda outcome: self._finished(token, outcome, hints, aboard))
         except RuntimeError:  # the machine has no thread left
             self._running = None
             self._failed(Failure(), hints, aboard)
@@ -264,6 +274,8 @@ class Passes:
             self._retired(plan.retired)
         self._count(plan)
         report(_log, plan, first=first)
+        if self._pending_said:
+            report_pending(_log, plan.pending.items())
         self.live.publish(plan.events)
 
     def _count(self, plan: Plan) -> None:
@@ -292,7 +304,7 @@ class Passes:
             _log.failure("a pass failed", failure)
         self._waiters.fail(aboard, lambda: HotReloadFailed(self.root, reason))
         if self.active:
-            self._hints.add(None, deep=hints.deep, signatures=hints.signatures)
+            self._hints.add(None, deep=hints.deep, names=hints.names)
             longest = min(_LONGEST_BACK_OFF, self.config.rescan_interval)
             delay = min(longest, max(self.config.debounce, 0.1) * 2 ** min(self._failures, 16))
             self._failures += 1

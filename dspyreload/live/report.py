@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 import time
+from collections.abc import Iterable
 
 from twisted.logger import Logger
 
 from dspyreload.model.events import ReloadError
-from dspyreload.model.faults import counted, quoted, shown
+from dspyreload.model.faults import counted, shown
 from dspyreload.model.manifest import MANIFEST
 from dspyreload.model.plan import Plan
 
-__all__ = ["report", "report_root"]
+__all__ = ["report", "report_health", "report_pending", "report_root"]
 
 _MOST_LINES = 20
 _LATELY = 60.0  # seconds; a file that was saved before then changed for another reason
@@ -111,12 +111,27 @@ def _still(event: ReloadError) -> str:
     return f"version {event.serving[:12]} of {shown(str(event.module_id))} is still serving"
 
 
-def _asides(log: Logger, plan: Plan) -> None:
-    for module_id, name in itertools.islice(plan.pending.items(), _MOST_LINES):
-        log.info(
-            "{shown_id} waits: the signature {name} is not registered, and its file brings none",
-            shown_id=shown(module_id), module_id=module_id, name=quoted(name),
+def report_health(log: Logger, lm: str, reason: str, retry_in: float, *, healthy: bool) -> None:
+    """Say that a language model fails again and again, or that it answers again."""
+    if healthy:
+        log.info("the LM {lm} answers again", lm=shown(lm))
+    else:
+        log.warn(
+            "the LM {lm} fails: {reason}; fallbacks answer, and it is tried again in {retry_in:.0f} s",
+            lm=shown(lm), reason=shown(reason), retry_in=retry_in,
         )  # fmt: skip
+
+
+def report_pending(log: Logger, pending: Iterable[tuple[str, str]]) -> None:
+    """Say which modules wait, by id, and for what."""
+    waiting = sorted(pending)
+    for module_id, words in waiting[:_MOST_LINES]:
+        log.info("{shown_id} waits: {words}", shown_id=shown(module_id), module_id=module_id, words=words)
+    if len(waiting) > _MOST_LINES:
+        log.info("{count} more modules wait", count=len(waiting) - _MOST_LINES)
+
+
+def _asides(log: Logger, plan: Plan) -> None:
     for say, remarks in ((log.warn, plan.warnings), (log.info, plan.notes)):
         for path, remark in remarks[:_MOST_LINES]:
             where = ":".join(str(part) for part in (shown(path, 300), remark.line, remark.column) if part is not None)

@@ -57,7 +57,8 @@ class HotReloadService(MultiService):
     ) -> None:
         super().__init__()
         self.engine, self.config = engine, config or HotReloadConfig()
-        self.stats = HotReloadStats()
+        ledger = engine.live.ledger
+        self.stats = HotReloadStats(calls=ledger.calls, lms=ledger.lms)
         self._make_observer = make_observer
         self._watcher: WatcherService | None = None
         self._timer: IDelayedCall | None = None
@@ -189,6 +190,7 @@ class HotReloadService(MultiService):
             directory=shown(self.engine.directory), method=watcher.method or "by the timer alone",
             modules=counted(len(self.engine.live.snapshot), "module"), generation=self.engine.live.snapshot.generation,
         )  # fmt: skip
+        self.engine.passes.report_pending()
         self._settle(lambda deferred: deferred.callback(self))
 
     def _tick(self) -> None:

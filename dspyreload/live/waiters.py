@@ -20,7 +20,7 @@ class _Waiter:
     """Somebody who waits for the events of a whole pass.
 
     :ivar patience: how many further looks to wait for, where a file was missing or broken at the first.
-    :ivar stubborn: a pass that fails is not the end of waiting.
+    :ivar stubborn: a pass that fails is not the end of waiting, and validators that have not answered are.
     """
 
     deferred: Deferred[tuple[HotReloadEvent, ...]]
@@ -81,7 +81,8 @@ class Waiters:
                 continue
             waiter.events += plan.events
             waiter.patience -= 1
-            if not plan.again or waiter.patience < 0:
+            again = bool(plan.again) and waiter.patience >= 0
+            if not again and (waiter.stubborn or not plan.checking):
                 self._waiting.remove(waiter)
                 waiter.deferred.callback(tuple(waiter.events))
 

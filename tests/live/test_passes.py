@@ -43,7 +43,7 @@ class Rig:
         self.live = Live(lambda: reactor)
         self.waiting: list[Callable[[], None]] = []
         self.started = 0
-        self.passes = Passes(str(root), self.live, lambda: reactor, dict, start_thread=start or self.start)
+        self.passes = Passes(str(root), self.live, lambda: reactor, start_thread=start or self.start)
         self.passes.active = True
         self.seen: list[HotReloadEvent] = []
 
@@ -633,7 +633,7 @@ def test_a_pass_that_raises_is_tried_again_with_back_off(rig: Rig, save: Save, m
     def broken(*args: object) -> object:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("dspyreload.live.passes.look", broken)
+    monkeypatch.setattr("dspyreload.live.one_pass.look", broken)
     save("smith.json", module_text(instruction="New."))
     waits: list[float] = []
     with capturedLogs() as logs:
@@ -649,7 +649,7 @@ def test_a_pass_that_raises_is_tried_again_with_back_off(rig: Rig, save: Save, m
     assert waits[0] < 0.5
     assert waits[-1] > 2
     assert any("Input/output error" in str(entry.get("log_failure")) for entry in logs)
-    monkeypatch.setattr("dspyreload.live.passes.look", look)
+    monkeypatch.setattr("dspyreload.live.one_pass.look", look)
     rig.clock.advance(30)
     rig.work()
     assert rig.instruction() == "New."

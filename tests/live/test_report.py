@@ -10,7 +10,7 @@ import attrs
 import pytest
 from twisted.logger import LogEvent, Logger, LogLevel, capturedLogs, formatEvent
 
-from dspyreload.live.report import report
+from dspyreload.live.report import report, report_pending
 from dspyreload.model.events import (
     HotReloadEvent,
     ManifestChanged,
@@ -19,7 +19,7 @@ from dspyreload.model.events import (
     ModuleSkipped,
     ReloadError,
 )
-from dspyreload.model.faults import Fault
+from dspyreload.model.faults import Fault, quoted
 from dspyreload.model.plan import Plan
 from dspyreload.model.snapshot import EMPTY
 
@@ -56,6 +56,7 @@ def said(
     plan = Plan(**values)
     with capturedLogs() as logs:
         report(Logger(namespace="dspyreload"), plan, first=first)
+        report_pending(Logger(namespace="dspyreload"), plan.pending.items())
     return logs
 
 
@@ -144,7 +145,7 @@ def test_control_characters_in_names_are_escaped() -> None:
         ModuleDeleted(generation=7, module_id=evil),
         ReloadError(generation=7, path=evil, error="bad", module_id=evil, serving=VERSION),
         ModuleSkipped(generation=7, module_id=evil),
-        pending={evil: evil},
+        pending={evil: f"no program is registered as {quoted(evil)}"},
         notes=((evil, Fault("odd")),),
     )
     assert len(logs) == 6
@@ -203,9 +204,9 @@ def test_an_unchanged_file_is_a_line_for_debugging_only() -> None:
 
 def test_a_module_that_waits_names_the_signature_that_it_waits_for() -> None:
     """The operator learns what the game must register."""
-    (entry,) = said(pending={"npc.smith": "npc.dialogue"})
-    assert "npc.smith waits" in line(entry)
-    assert '"npc.dialogue"' in line(entry)
+    (entry,) = said(pending={"npc.smith": 'the signature "npc.dialogue" is not registered'})
+    assert line(entry) == 'npc.smith waits: the signature "npc.dialogue" is not registered'
+    assert entry["module_id"] == "npc.smith"
 
 
 def aside(kind: str, remarks: tuple[tuple[str, Fault], ...]) -> Sequence[LogEvent]:

@@ -120,7 +120,7 @@ class Gate:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.reached, self.opened = threading.Event(), threading.Event()
-        monkeypatch.setattr("dspyreload.live.passes.look", self.look)
+        monkeypatch.setattr("dspyreload.live.one_pass.look", self.look)
 
     def look(self, *args: Any) -> object:
         found = look(*args)
@@ -406,7 +406,7 @@ def test_a_stop_while_arming_starts_no_pass(make: MakeRig, monkeypatch: pytest.M
         return look(*args)
 
     rig = make()
-    monkeypatch.setattr("dspyreload.live.passes.look", counting)
+    monkeypatch.setattr("dspyreload.live.one_pass.look", counting)
     rig.service.startService()
     rig.stop()
     assert looked == []
@@ -501,7 +501,7 @@ def test_another_service_may_start_while_a_stopped_ones_thread_is_stuck(
     assert gate.reached.wait(10)
     stopped = rig.service.stopService()
     save("smith.json", module_text(instruction="Read by the new pass."))
-    monkeypatch.setattr("dspyreload.live.passes.look", look)
+    monkeypatch.setattr("dspyreload.live.one_pass.look", look)
     second = HotReloadService(rig.engine, make_observer=lambda polling: FakeObserver())  # type: ignore[arg-type, return-value]
     second.startService()
     while not second.when_ready().called:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import attrs
 
 from dspyreload import HotReloadStats
+from dspyreload.live.stats import CallStats
 
 
 def test_all_counters_begin_at_zero() -> None:
     """A service that has done nothing has counted nothing; 0 is also "never" for last_reload."""
-    assert set(attrs.asdict(HotReloadStats()).values()) == {0}
+    counted = attrs.asdict(HotReloadStats())
+    assert (counted.pop("calls"), counted.pop("lms")) == ({}, {})
+    assert set(counted.values()) == {0}
+    assert set(attrs.asdict(CallStats()).values()) == {0}
 
 
 def test_the_public_counters_have_the_promised_names() -> None:

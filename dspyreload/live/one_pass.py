@@ -1,0 +1,121 @@
+"""One pass's work: look, ask the game's validators, plan. The looking and the planning are a worker thread's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+from twisted.python.failure import Failure
+
+from dspyreload.disk.scan import Request, look
+from dspyreload.errors import ServiceStopped
+from dspyreload.live.validators import Candidate, Validators
+from dspyreload.model.finding import Known, Look
+from dspyreload.model.plan import Plan, make_plan
+from dspyreload.model.snapshot import Snapshot
+from dspyreload.model.verdicts import VALIDATORS, candidates, with_verdicts
+from dspyreload.reactor import IReactor, StartThread
+
+__all__ = ["OnePass"]
+
+_JOIN_LIMIT = 1.0  # the thread is past its last line
+_EPSILON = 0.001  # a timer may fire that much early
+
+
+@attrs.frozen
+class _Asked:
+    """What a look found that the game's validators have a say in."""
+
+    seen: Look
+    ripe: frozenset[str] | None
+    candidates: dict[str, Candidate]
+
+
+@attrs.frozen(eq=False)
+class OnePass:
+    """What a pass starts from; none of it changes while it runs.
+
+    :ivar now: seconds of the reactor's clock. ``quiet``: how old a suspect must be for its second look.
+    """
+
+    request: Request
+    known: Known
+    snapshot: Snapshot
+    validators: Validators
+    now: float = 0.0
+    quiet: float = 0.0
+
+    def here(self) -> Plan:
+        """Look and plan on the calling thread."""
+        outcome = self._look(self.request.ripe, self.validators.concerned())
+        if isinstance(outcome, Plan):
+            return outcome
+        verdicts: list[dict[str, str | None]] = []
+        self.validators.hear(outcome.candidates, at_once=True).addCallback(verdicts.append)
+        return self._plan_with(outcome, verdicts[0], self.validators.token)
+
+    def start(self, reactor: IReactor, start_thread: StartThread, done: Callable[[Plan | Failure], None]) -> None:
+        """Do it beside the reactor.
+
+        :param done: called on the reactor thread with what came of it.
+        :raises RuntimeError: where the machine has no thread left.
+        """
+        concerned, token, stops = self.validators.concerned(), self.validators.token, self.validators.stops
+
+        def in_thread(work: Callable[[], Any], then: Callable[[Any], None]) -> None:
+            def target() -> None:
+                outcome: Any
+                try:
+                    outcome = work()
+                except BaseException:
+                    outcome = Failure()
+                reactor.callFromThread(finished, outcome)
+
+            def finished(outcome: Any) -> None:
+                thread.join(_JOIN_LIMIT)
+                then(outcome)
+
+            thread = start_thread(target, "dspyreload-pass")
+
+        def looked(outcome: _Asked | Plan | Failure) -> None:
+            try:
+                if stops != self.validators.stops:
+                    done(outcome if not isinstance(outcome, _Asked) else Failure(ServiceStopped("the service stopped")))
+                elif token != self.validators.token and not isinstance(outcome, Failure):
+                    self.start(reactor, start_thread, done)  # nothing goes live that a new validator has not heard
+                elif isinstance(outcome, _Asked):
+                    self.validators.hear(outcome.candidates).addCallback(heard, outcome, self.validators.token)
+                else:
+                    done(outcome)
+            except RuntimeError:
+                done(Failure())
+
+        def heard(verdicts: dict[str, str | None], asked: _Asked, token: str) -> None:
+            try:
+                in_thread(lambda: self._plan_with(asked, verdicts, token), done)
+            except RuntimeError:
+                done(Failure())
+
+        in_thread(lambda: self._look(self._ripe(), concerned), looked)
+
+    def _ripe(self) -> frozenset[str]:
+        now, quiet = self.now, self.quiet - _EPSILON
+        return frozenset(path for path, since in self.known.suspects.items() if now - since >= quiet or now < since)
+
+    def _look(self, ripe: frozenset[str] | None, concerned: Callable[[str], bool] | None) -> _Asked | Plan:
+        seen = look(attrs.evolve(self.request, ripe=ripe), self.known)
+        if concerned is not None:
+            also_live = VALIDATORS in self.request.names
+            versions = candidates(seen, self.known, self.snapshot, concerned, also_live=also_live)
+            if versions:
+                asked = {path: Candidate(version, version.module()) for path, version in versions.items()}
+                return _Asked(seen, ripe, asked)
+        return self._plan(seen, ripe)
+
+    def _plan_with(self, asked: _Asked, verdicts: dict[str, str | None], token: str) -> Plan:
+        seen = with_verdicts(asked.seen, self.known, verdicts, token)
+        return self._plan(seen, asked.ripe)
+
+    def _plan(self, seen: Look, ripe: frozenset[str] | None) -> Plan:
+        return make_plan(self.snapshot, self.known, seen, ripe=ripe, asked=self.request.asked, now=self.now)
