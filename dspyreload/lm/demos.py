@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections import Counter
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 __all__ = ["NAME", "make_demos_lm", "nearest"]
@@ -16,7 +17,9 @@ __all__ = ["NAME", "make_demos_lm", "nearest"]
 NAME = "demos"
 
 _WORD = re.compile(r"\w+")
+_WORD_AND_SPACE = re.compile(r"\S*\s+|\S+")
 _HEADER = re.compile(r"\[\[ ## \w+ ## \]\]")
+_OFFERED = re.compile(r"\[\[ ## available_tools ## \]\].*?(?=\[\[ ## |\Z)", re.DOTALL)  # no guest said that
 _REMINDER = "\n\nRespond with"  # what DSPy's adapters append to the last turn, and to no demonstration
 
 
@@ -38,7 +41,7 @@ def _said(turn: str) -> str:
     head, reminder, _rest = turn.rpartition(_REMINDER)
     text = head if reminder else turn
     header = _HEADER.search(text)
-    return text[header.start() :] if header is not None else text
+    return _OFFERED.sub("", text[header.start() :]) if header is not None else text
 
 
 def _words(text: str) -> Counter[str]:
@@ -73,11 +76,29 @@ def _answer(request: Any) -> Any:
     )
 
 
+def _events(request: Any) -> Iterator[Any]:
+    """Say the answer word by word."""
+    from dspy.lm15 import StreamDeltaEvent, StreamEndEvent, StreamStartEvent, TextDelta
+
+    response = _answer(request)
+    yield StreamStartEvent(model="demos")
+    for word in _WORD_AND_SPACE.findall(response.message.text or ""):
+        yield StreamDeltaEvent(TextDelta(word))
+    yield StreamEndEvent(finish_reason="stop", usage=response.usage)
+
+
 class _Engine:
     def complete(self, request: Any) -> Any:
         return _answer(request)
+
+    def stream(self, request: Any) -> Iterator[Any]:
+        return _events(request)
 
 
 class _AsyncEngine:
     async def complete(self, request: Any) -> Any:
         return _answer(request)
+
+    async def stream(self, request: Any) -> AsyncIterator[Any]:
+        for event in _events(request):
+            yield event

@@ -1,86 +1,307 @@
-"""One call: a module version, input fields and an LM → a reply."""
+"""One call: a module version, input fields and a language model → a reply."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+import attrs
+
 from dspyreload.errors import (
-    DSPyNotInstalled,
     DSPyReloadError,
+    EngineBusy,
     InvokeTimeout,
+    LimitExceeded,
     LMFailed,
-    MissingInput,
+    MaxIterationsReached,
     NoLM,
-    UnknownInput,
+    ReplyRefused,
 )
-from dspyreload.lm.demos import NAME as DEMOS
-from dspyreload.lm.demos import make_demos_lm
-from dspyreload.lm.programs import Program, Programs
-from dspyreload.lm.registry import SignatureRegistry
-from dspyreload.lm.reply import Reply
-from dspyreload.model.faults import shown
+from dspyreload.lm.fallback import Fallback
+from dspyreload.lm.health import Health
+from dspyreload.lm.limiting import Limiter
+from dspyreload.lm.models import Chosen, LanguageModels, import_dspy, is_lm_failure
+from dspyreload.lm.pace import Pace
+from dspyreload.lm.pool import ThreadPool
+from dspyreload.lm.preview import Captured, capturing
+from dspyreload.lm.programs import Program, Programs, with_lm
+from dspyreload.lm.react import Running, no_tools, running
+from dspyreload.lm.reply import Reply, ToolCall, Usage
+from dspyreload.lm.running import Run, Spent, with_tools
+from dspyreload.lm.streaming import Sender, whole_fields
+from dspyreload.lm.tools import ToolRegistry
 from dspyreload.model.snapshot import ModuleVersion
 
-__all__ = ["Invoking"]
+__all__ = ["Call", "Invoking"]
+
+_INSTEAD = (LMFailed, InvokeTimeout, EngineBusy, LimitExceeded, NoLM, MaxIterationsReached, ReplyRefused)
+"""What a fallback answers for: not the mistakes of the caller."""
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class Call:
+    """What one call asks for.
+
+    :ivar timeout: seconds, waiting for a place included; None for no limit.
+    :ivar lm: which language model the call chose, or None.
+    :ivar key: on whose account. ``context``: for tools; no language model sees it.
+    :ivar fallback: ``"demos"``; None for the module's own lines alone; False for nothing.
+    :ivar keep: holds the programs that it uses: a lease's, or its own.
+    :ivar on_chunk: called in the LM loop with each piece of the reply while it is said.
+    :ivar on_reactor: runs a function of the game on the reactor thread.
+    :ivar filtered: what the game makes of a reply before anybody hears it; None where it has no filter.
+    """
+
+    version: ModuleVersion
+    generation: int
+    inputs: Mapping[str, Any]
+    on_reactor: Callable[[str, Callable[[], Any]], Awaitable[Any]]
+    timeout: float | None = None
+    lm: Any = None
+    key: str | None = None
+    context: Any = None
+    fallback: Any = None
+    keep: dict[str, Program] = attrs.field(factory=dict)
+    on_chunk: Callable[[Any], None] | None = None
+    filtered: Callable[[Reply], Awaitable[Reply]] | None = None
 
 
 class Invoking:
-    """Runs module versions. Everything here runs in the LM loop's thread."""
+    """Runs module versions. Everything here runs in the LM loop's thread.
 
-    def __init__(self, signatures: SignatureRegistry, lm: Any) -> None:
-        self.lm = lm
-        self._programs = Programs(signatures)
+    :param clock: seconds.
+    :param record: called with module id, version and what a call cost, and ``failed=`` or ``fallback=``.
+    """
+
+    def __init__(
+        self,
+        programs: Programs,
+        models: LanguageModels,
+        tools: ToolRegistry,
+        limiter: Limiter,
+        health: Health,
+        clock: Callable[[], float],
+        record: Callable[..., None],
+        *,
+        max_concurrency: int,
+        max_iterations: int,
+    ) -> None:
+        self._programs, self.models, self._tools = programs, models, tools
+        self._limiter, self._health, self._clock, self._record = limiter, health, clock, record
+        self._max_concurrency, self._max_iterations = max_concurrency, max_iterations
+        self._fallback, self._pace = Fallback(), Pace()
         self._dspy: Any = None
-        self._made: dict[str, Any] = {}  # LMs that we made, by name: those we close
+        self._importing = asyncio.Lock()
+        self._places: asyncio.Semaphore | None = None
+        self._pool: ThreadPool | None = None
 
     async def warm(self) -> None:
         """Import DSPy and make the engine's LM, so that the first call need not wait for it."""
         dspy = await self._import()
-        if self.lm is not None:
-            self._lm(dspy, self.lm, "")
+        if self.models.lm is not None:
+            self.models.choose(dspy, None, "")
 
-    async def invoke(
-        self, version: ModuleVersion, generation: int, inputs: Mapping[str, Any], timeout: float | None, lm: Any
-    ) -> Reply:
+    async def invoke(self, call: Call, busy: EngineBusy | None = None) -> Reply:
         """Run one call.
 
-        :raises DSPyNotInstalled, NoLM, MissingInput, UnknownInput, InvokeTimeout, LMFailed: see there.
+        :param busy: why it may not run; a fallback answers in its place.
+        :raises DSPyReloadError: see ``DSPyEngine.invoke``.
         """
+        started, spent = self._clock(), Spent()
         try:
-            async with asyncio.timeout(timeout) as limit:
-                return await self._invoke(version, generation, inputs, lm)
-        except TimeoutError:
-            if limit.expired() and timeout is not None:
-                raise InvokeTimeout(version.module_id, timeout) from None
+            if busy is not None:
+                raise busy
+            reply = await self._in_time(call, spent)
+        except _INSTEAD as error:
+            self._count(call, spent, started, failed=True)
+            reply = await self._instead(call, error)
+            return attrs.evolve(reply, usage=spent.usage(self._clock() - started))
+        except asyncio.CancelledError:
+            self._limiter.spend(call.key, spent.usage(0.0).total_tokens)  # who gives up has spent them all the same
             raise
+        return attrs.evolve(reply, usage=self._count(call, spent, started, failed=False))
 
-    async def _invoke(self, version: ModuleVersion, generation: int, inputs: Mapping[str, Any], lm: Any) -> Reply:
+    def _count(self, call: Call, spent: Spent, started: float, *, failed: bool) -> Usage:
+        usage = spent.usage(self._clock() - started)
+        self._limiter.spend(call.key, usage.total_tokens)
+        self._record(call.version.module_id, call.version.version, usage, failed=failed)
+        return usage
+
+    async def _in_time(self, call: Call, spent: Spent) -> Reply:
+        try:
+            async with asyncio.timeout(call.timeout) as limit:
+                return await self._admitted(call, spent)
+        except TimeoutError:
+            if limit.expired() and call.timeout is not None:
+                error = InvokeTimeout(call.version.module_id, call.timeout)
+                if spent.speaking:
+                    self._health.failed(spent.speaking, str(error), call)
+                raise error from None
+            raise
+        finally:
+            self._health.ended(spent.chosen, call)
+
+    async def _admitted(self, call: Call, spent: Spent) -> Reply:
         dspy = await self._import()
-        program = self._programs.program(version)
-        _check_inputs(version.module_id, program, inputs)
-        name, model = self._lm(dspy, lm if lm is not None else self.lm, version.module_id)
-        # No history and no trace: both would keep every player's words, in three places, for as long as we run. And no
-        # warning of a type that is not the field's: it would write the words into the log.
-        with dspy.context(lm=model, disable_history=True, trace=None, warn_on_type_mismatch=False):
+        module_id = call.version.module_id
+        program = self._program(call)
+        self._limiter.admit(module_id, call.key, call.inputs)
+        chosen = self._choose(dspy, call)
+        if self._fallback.has(program, call.fallback) and (reason := self._health.down(chosen.name, call)) is not None:
+            raise LMFailed(module_id, chosen.name, reason)
+        spent.chosen = chosen.name
+        return await self._passed(call, await self._placed(dspy, call, program, chosen, spent))
+
+    async def _passed(self, call: Call, reply: Reply, *, whole: bool = False) -> Reply:
+        """Return what the game makes of a reply.
+
+        :param whole: nothing of it was heard yet, as where the game has filters: it is heard now, field by field.
+        """
+        if call.filtered is not None:
+            reply, whole = await call.filtered(reply), True
+        if whole and call.on_chunk is not None:
+            for chunk in whole_fields(reply):
+                call.on_chunk(chunk)
+        return reply
+
+    def _program(self, call: Call) -> Program:
+        program = call.keep[call.version.module_id] = self._programs.program(call.version)
+        program.check(call.inputs)
+        return program
+
+    def _choose(self, dspy: Any, call: Call) -> Chosen:
+        entry = call.version.entry
+        lm = call.lm if call.lm is not None else (entry.lm if entry is not None else None)
+        return self.models.choose(dspy, lm, call.version.module_id)
+
+    async def _placed(self, dspy: Any, call: Call, program: Program, chosen: Chosen, spent: Spent) -> Reply:
+        """Wait for a place, and for one of the language model's own, and speak."""
+        if self._places is None:
+            self._places = asyncio.Semaphore(self._max_concurrency)
+            self._pool = self._pool or ThreadPool(self._max_concurrency)
+        async with self._places:
+            await self._pace.turn()
+            if chosen.places is None:
+                return await self._spoken(dspy, call, program, chosen, spent)
+            async with chosen.places:
+                return await self._spoken(dspy, call, program, chosen, spent)
+
+    async def _spoken(self, dspy: Any, call: Call, program: Program, chosen: Chosen, spent: Spent) -> Reply:
+        # What a filter has not seen nobody may hear.
+        sender = Sender(program, call.on_chunk) if call.on_chunk is not None and call.filtered is None else None
+        model = self.models.for_entry(chosen, call.version.entry)
+        run = Run(dspy, program, model, spent, self._pool, sender)
+
+        async def in_the_game(name: str, function: Callable[[], Any]) -> Any:
+            speaking, spent.speaking = spent.speaking, ""  # a slow tool is not a slow LM
             try:
-                prediction = await program.predictor.acall(**inputs)
-            except asyncio.CancelledError as error:
-                task = asyncio.current_task()
-                if task is None or task.cancelling():
-                    raise
-                raise LMFailed(version.module_id, name, "it cancelled its own call") from error
-            except DSPyReloadError:
+                result = await call.on_reactor(name, function)
+            except Exception:
+                spent.speaking = speaking
                 raise
-            except Exception as error:
-                raise LMFailed(version.module_id, name, _reason(error)) from error
-        return Reply(dict(prediction.items()), version.module_id, version.version, generation, name)
+            spent.speaking = speaking
+            return result
+
+        tools = Running(asyncio.get_running_loop(), in_the_game, call.context)
+        running.set(tools)
+        spent.speaking = chosen.name
+        trail: list[ToolCall] = []
+        try:
+            if program.module.tool_enabled:
+                fields = await self._with_tools(call, run, trail, in_the_game)
+            else:
+                fields = await run.once(call.inputs)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise LMFailed(call.version.module_id, chosen.name, "it cancelled its own call") from error
+        except DSPyReloadError:
+            raise
+        except Exception as error:
+            if is_lm_failure(error):
+                self._health.failed(chosen.name, self.models.reason_of(error), call)
+            raise LMFailed(call.version.module_id, chosen.name, self.models.reason_of(error)) from error
+        finally:
+            tools.end()
+        self._health.succeeded(chosen.name)
+        spent.speaking = ""
+        return Reply(
+            fields, call.version.module_id, call.version.version, call.generation, chosen.name, tool_calls=tuple(trail)
+        )
+
+    async def _with_tools(self, call: Call, run: Run, trail: list[ToolCall], on_reactor: Any) -> dict[str, Any]:
+        """Ask, run the tool that is asked for, tell what came of it, and ask again."""
+        toolbox = self._tools.of(call.version.module_id)
+        for _ in range(self._max_iterations):
+            fields = await run.once(with_tools(call.inputs, toolbox, trail))
+            want = run.wanted(fields)
+            if want is None:
+                return fields
+            trail.append(await run.use(toolbox, want, call.context, on_reactor))
+        raise MaxIterationsReached(call.version.module_id, tuple(trail))
+
+    # In place of a reply
+
+    async def _instead(self, call: Call, error: Exception) -> Reply:
+        """Answer from the module's own lines or its demonstrations, or raise what went wrong."""
+        dspy = await self._import()
+        program = self._program(call)
+        answer = await self._fallback.answer(dspy, program, call.fallback, call.inputs)
+        if answer is None:
+            raise error
+        fields, source, lm = answer
+        version = call.version
+        reply = Reply(
+            fields, version.module_id, version.version, call.generation, lm, fallback=source, reason=str(error)
+        )
+        try:
+            async with asyncio.timeout(call.timeout):  # a filter has no more time for it than for any other
+                reply = await self._passed(call, reply, whole=True)
+        except TimeoutError:
+            raise InvokeTimeout(version.module_id, call.timeout or 0.0) from error
+        self._record(version.module_id, version.version, reply.usage, fallback=True)
+        return reply
+
+    async def preview(self, call: Call) -> list[dict[str, Any]]:
+        """Return the messages of the first request that a call would send, and send none.
+
+        :raises LMFailed: where the program asks no language model.
+        """
+        dspy = await self._import()
+        program = self._program(call)
+        with contextlib.suppress(NoLM):
+            return await self._captured(dspy, call, program, self._choose(dspy, call).model)
+        return await self._captured(dspy, call, program, None)
+
+    async def _captured(self, dspy: Any, call: Call, program: Program, model: Any) -> list[dict[str, Any]]:
+        self._pool = self._pool or ThreadPool(self._max_concurrency)
+        no_tools()
+        inputs = dict(call.inputs)
+        if program.module.tool_enabled:
+            inputs = with_tools(inputs, self._tools.of(call.version.module_id), ())
+        try:
+            await Run(
+                dspy,
+                with_lm(program, lambda lm: capturing(dspy, lm)),
+                capturing(dspy, model),
+                Spent(),
+                self._pool,
+                None,
+            ).once(inputs)
+        except Captured as captured:
+            return captured.messages
+        except Exception as error:
+            raise LMFailed(call.version.module_id, "preview", self.models.reason_of(error)) from error
+        raise LMFailed(call.version.module_id, "preview", "the program asked no language model")
 
     async def _import(self) -> Any:
         """Import DSPy, which takes more than a second, beside the loop: other calls and time limits go on."""
         if self._dspy is None:
-            self._dspy = await asyncio.to_thread(_dspy)
+            async with self._importing:  # who waits goes on in order
+                self._dspy = self._dspy or await asyncio.to_thread(import_dspy)
         return self._dspy
 
     def forget(self, module_ids: tuple[str, ...]) -> None:
@@ -88,48 +309,5 @@ class Invoking:
         self._programs.forget(module_ids)
 
     async def close(self) -> None:
-        """Close the LMs that were made here, each whatever the others do.
-
-        :raises Exception: what the first of them raised that could not be closed.
-        """
-        made, self._made = self._made, {}
-        outcomes = await asyncio.gather(*(lm.aclose() for lm in made.values()), return_exceptions=True)
-        for outcome in outcomes:
-            if isinstance(outcome, Exception):
-                raise outcome
-
-    def _lm(self, dspy: Any, lm: Any, module_id: str) -> tuple[str, Any]:
-        if lm is None:
-            lm = dspy.settings.lm
-        if lm is None:
-            raise NoLM
-        if not isinstance(lm, str):
-            return str(getattr(lm, "model", type(lm).__name__)), lm
-        if lm not in self._made:
-            try:
-                # No cache: DSPy's would give every player the same answer, and write what they said to the disk.
-                self._made[lm] = make_demos_lm() if lm == DEMOS else dspy.LM(lm, cache=False)
-            except Exception as error:
-                raise LMFailed(module_id, lm, _reason(error)) from error
-        return lm, self._made[lm]
-
-
-def _dspy() -> Any:
-    try:
-        import dspy
-    except ModuleNotFoundError as error:
-        if error.name != "dspy":
-            raise
-        raise DSPyNotInstalled from None
-    return dspy
-
-
-def _check_inputs(module_id: str, program: Program, inputs: Mapping[str, Any]) -> None:
-    if unknown := tuple(name for name in inputs if name not in program.inputs):
-        raise UnknownInput(module_id, unknown, program.inputs)
-    if missing := tuple(name for name in program.required if name not in inputs):
-        raise MissingInput(module_id, missing)
-
-
-def _reason(error: BaseException) -> str:
-    return shown(str(error) or type(error).__name__, 500)
+        """Close the LMs that were made here; see ``LanguageModels.close``."""
+        await self.models.close()

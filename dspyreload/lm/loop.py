@@ -9,15 +9,18 @@ import asyncio
 import contextlib
 import contextvars
 import threading
+import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorFromThreads
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from dspyreload.errors import EngineClosed
+from dspyreload.lm.executor import DaemonLoop
 from dspyreload.reactor import IReactor
 
 __all__ = ["LMLoop"]
@@ -27,6 +30,39 @@ _log = Logger(namespace="dspyreload")
 T = TypeVar("T")
 
 _CLOSE_LIMIT = 5.0
+_SLICE = 0.005  # seconds of one turn of the reactor, or the loop, that letters may take
+
+
+class _Letters:
+    """Calls from one thread to another: one wake-up for each burst, whatever its size.
+
+    :param wake: has the other thread call a function.
+    """
+
+    def __init__(self, wake: Callable[[Callable[[], None]], object]) -> None:
+        self._wake = wake
+        self._calls: deque[Callable[[], object]] = deque()
+        self._woken = False
+
+    def put(self, call: Callable[[], object]) -> None:
+        """Have the other thread make a call, after those that were put before."""
+        self._calls.append(call)
+        if not self._woken:
+            self._woken = True
+            self._wake(self._deliver)
+
+    def _deliver(self) -> None:
+        self._woken = False  # before the first is taken: what comes from now on wakes again
+        until = time.perf_counter() + _SLICE
+        while self._calls:
+            try:
+                self._calls.popleft()()
+            except Exception:
+                _log.failure("a call between the reactor and the LM loop failed")
+            if time.perf_counter() > until and self._calls and not self._woken:
+                self._woken = True
+                self._wake(self._deliver)
+                return
 
 
 class LMLoop:
@@ -38,11 +74,13 @@ class LMLoop:
 
     def __init__(self, reactor: Callable[[], IReactor], at_end: Callable[[], Awaitable[None]]) -> None:
         self._reactor, self._at_end = reactor, at_end
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop: DaemonLoop | None = None
         self._thread: threading.Thread | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closing: list[Deferred[None]] | None = None
         self._limit: IDelayedCall | None = None
+        self._to_reactor = _Letters(lambda deliver: self._reactor().callFromThread(deliver))
+        self._to_loop = _Letters(self.soon)
 
     @property
     def closed(self) -> bool:
@@ -57,7 +95,6 @@ class LMLoop:
         if self.closed:
             raise EngineClosed("the engine is closed")
         loop = self._loop or self._start()
-        reactor = self._reactor()
         task: asyncio.Task[T] | None = None
         cancelled = False
 
@@ -72,7 +109,7 @@ class LMLoop:
             nonlocal task
             if cancelled:
                 return
-            task = loop.create_task(_contained(make))
+            task = loop.create_task(_contained(make), context=context)
             self._tasks.add(task)
             task.add_done_callback(done)
 
@@ -85,7 +122,7 @@ class LMLoop:
                 outcome = Failure(error)
             else:
                 outcome = finished.result()
-            reactor.callFromThread(fire, outcome)
+            self._to_reactor.put(lambda: fire(outcome))
 
         def fire(outcome: T | Failure) -> None:
             if not deferred.called:
@@ -94,8 +131,49 @@ class LMLoop:
                 else:
                     deferred.callback(outcome)
 
-        loop.call_soon_threadsafe(begin, context=contextvars.copy_context())
+        context = contextvars.copy_context()
+        self._to_loop.put(begin)
         return deferred
+
+    def on_reactor(self, function: Callable[[], Any]) -> asyncio.Future[Any]:
+        """Run a function on the reactor thread; it may be plain, ``async def``, or return a Deferred.
+
+        To be called in the loop. It sees the context variables of the task that asks. Cancelling the future cancels its
+        Deferred.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        context = contextvars.copy_context()
+        started: list[Deferred[Any]] = []
+
+        def start() -> None:
+            if not future.cancelled():
+                started.append(context.run(maybeDeferred, function))
+                started[0].addBoth(finish)
+
+        def finish(outcome: Any) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits
+                loop.call_soon_threadsafe(settle, outcome)
+
+        def settle(outcome: Any) -> None:
+            if future.done():
+                return
+            if isinstance(outcome, Failure):
+                future.set_exception(outcome.value or RuntimeError("the function failed"))
+            else:
+                future.set_result(outcome)
+
+        def cancel(done: asyncio.Future[Any]) -> None:
+            if done.cancelled():
+                self._to_reactor.put(lambda: started[0].cancel() if started else None)
+
+        future.add_done_callback(cancel)
+        self._to_reactor.put(start)
+        return future
+
+    def tell(self, call: Callable[[], object]) -> None:
+        """Have the reactor make a call, in order with the others. To be called in the loop."""
+        self._to_reactor.put(call)
 
     def soon(self, call: Callable[[], object]) -> None:
         """Call something in the loop, if there is one that has not ended."""
@@ -119,25 +197,26 @@ class LMLoop:
             self._closing.append(deferred)
             return deferred
         self._closing = [deferred]
-        loop.call_soon_threadsafe(loop.stop)
+        self._to_loop.put(loop.stop)  # after all that was begun
         self._limit = self._reactor().callLater(_CLOSE_LIMIT, self._late)
         return deferred
 
-    def _start(self) -> asyncio.AbstractEventLoop:
-        loop = self._loop = asyncio.new_event_loop()
+    def _start(self) -> DaemonLoop:
+        loop = self._loop = DaemonLoop()
         self._thread = threading.Thread(
             target=self._work, args=(loop, self._reactor()), name="dspyreload-lm", daemon=True
         )
         self._thread.start()
         return loop
 
-    def _work(self, loop: asyncio.AbstractEventLoop, reactor: IReactorFromThreads) -> None:
+    def _work(self, loop: DaemonLoop, reactor: IReactorFromThreads) -> None:
         asyncio.set_event_loop(loop)
         failure: Failure | None = None
         try:
             loop.run_forever()
             failure = loop.run_until_complete(self._wind_up(loop))
         finally:
+            loop.executor.shutdown()
             loop.close()
             reactor.callFromThread(self._closed, failure)
 
@@ -152,7 +231,6 @@ class LMLoop:
         except Exception:
             failure = Failure()
         await loop.shutdown_asyncgens()
-        await loop.shutdown_default_executor()
         return failure
 
     def _closed(self, failure: Failure | None) -> None:

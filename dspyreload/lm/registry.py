@@ -8,10 +8,10 @@ from types import MappingProxyType
 from typing import Any
 
 from dspyreload.errors import SignatureRefused
-from dspyreload.model.finding import Registered
 from dspyreload.model.module import TAKEN_BY_PREDICT, FieldDefinition, FieldType, SignatureDefinition
+from dspyreload.model.registrations import Registered
 
-__all__ = ["SignatureRegistry"]
+__all__ = ["SignatureRegistry", "definition_of"]
 
 _TYPES: dict[Any, FieldType] = {str: "string", int: "int", float: "float", bool: "bool", list: "list"}
 
@@ -49,11 +49,8 @@ class SignatureRegistry:
             raise SignatureRefused(
                 f"{name!r}: DSPy ends a reply with the marker 'completed'; no output can have that name"
             )
-        definition = SignatureDefinition(
-            inputs=tuple(_field(field, info) for field, info in inputs.items()),
-            outputs=tuple(_field(field, info) for field, info in outputs.items()),
-        )
-        token = f"{name}#{next(self._numbers)}"
+        definition = definition_of(signature)
+        token = f"signature {name}#{next(self._numbers)}"
         self._classes[token] = signature, definition  # an older one may still be in use by a version that serves
         self._registered[name] = Registered(definition, token)
         self._changed(name)
@@ -81,6 +78,14 @@ class SignatureRegistry:
         return self._classes[token][1]
 
 
+def definition_of(signature: Any) -> SignatureDefinition:
+    """Return the fields of a ``dspy.Signature`` class."""
+    return SignatureDefinition(
+        inputs=tuple(_field(name, info) for name, info in signature.input_fields.items()),
+        outputs=tuple(_field(name, info) for name, info in signature.output_fields.items()),
+    )
+
+
 def _field(name: str, info: Any) -> FieldDefinition:
     extra = info.json_schema_extra or {}
     nullable = type(None) in getattr(info.annotation, "__args__", ())
@@ -89,4 +94,5 @@ def _field(name: str, info: Any) -> FieldDefinition:
         description=str(extra.get("desc") or ""),
         field_type=_TYPES.get(info.annotation, "json"),
         optional=nullable or not info.is_required(),
+        prefix=str(extra.get("prefix") or ""),
     )

@@ -1,4 +1,4 @@
-"""What an invocation gives back: :class:`Reply`."""
+"""What an invocation gives back: :class:`Reply` and its parts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,59 @@ from typing import Any
 
 import attrs
 
-__all__ = ["Reply"]
+__all__ = ["Chunk", "Reply", "ToolCall", "Usage"]
+
+
+@attrs.frozen
+class Usage:
+    """What a call cost.
+
+    :ivar input_tokens, output_tokens: as the provider counted them, of all its requests; 0 where it does not say.
+    :ivar requests: how often a language model answered.
+    :ivar latency: seconds from the ``invoke`` to the reply, waiting for a place included.
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    requests: int = 0
+    latency: float = 0.0
+
+    @property
+    def total_tokens(self) -> int:
+        """Both together."""
+        return self.input_tokens + self.output_tokens
+
+
+@attrs.frozen
+class ToolCall:
+    """One run of a tool in the loop of a tool-enabled module: its ``result``, or the ``error`` that the LM was told."""
+
+    name: str
+    args: Mapping[str, Any]
+    result: Any = None
+    error: str | None = None
+
+
+class Chunk(str):
+    """A piece of an output field while it is being said; the text itself.
+
+    :ivar field: of which field. ``predictor``: of which predictor of a program, "" for a bare one.
+    """
+
+    __slots__ = ("field", "predictor")
+
+    field: str
+    predictor: str
+
+    @property
+    def text(self) -> str:
+        """The text, as a plain ``str``."""
+        return str.__str__(self)
+
+    def __new__(cls, text: str, field: str, predictor: str = "") -> Chunk:  # noqa: D102 - the class says it
+        chunk = super().__new__(cls, text)
+        chunk.field, chunk.predictor = field, predictor
+        return chunk
 
 
 @attrs.frozen(eq=False)
@@ -17,7 +69,12 @@ class Reply(Mapping[str, Any]):
     :ivar module_id: the module that was invoked.
     :ivar version: the module version that answered, SHA-256 in 64 hex digits.
     :ivar generation: of the snapshot that it was taken from.
-    :ivar lm: the name of the language model that spoke; ``demos`` is no model but the demonstrations.
+    :ivar lm: the name of the language model that spoke; ``demos`` is no model but the demonstrations, ``fallback`` the
+        module's own lines.
+    :ivar usage: tokens and latency.
+    :ivar fallback: "" where the chosen language model spoke; else what did in its place: ``lines`` or ``demos``.
+    :ivar reason: why it did not, in plain words.
+    :ivar tool_calls: which tools ran on the way, in order.
     """
 
     _fields: dict[str, Any]
@@ -25,6 +82,10 @@ class Reply(Mapping[str, Any]):
     version: str
     generation: int
     lm: str
+    usage: Usage = Usage()
+    fallback: str = ""
+    reason: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
 
     def __getitem__(self, name: str) -> Any:
         return self._fields[name]
@@ -34,3 +95,7 @@ class Reply(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._fields)
+
+    def evolve(self, **fields: Any) -> Reply:
+        """Return a copy with other values of output fields, as a reply filter gives back."""
+        return attrs.evolve(self, fields={**self._fields, **fields})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 from typing import Any
@@ -12,11 +11,11 @@ import pytest
 
 from dspyreload.errors import LMFailed
 from dspyreload.lm.demos import NAME, nearest
-from dspyreload.lm.invoking import Invoking
 from dspyreload.lm.registry import SignatureRegistry
 from dspyreload.lm.reply import Reply
 from dspyreload.model.snapshot import ModuleVersion
 from tests.conftest import module_text
+from tests.lm.conftest import invoke, invoking
 
 REMINDER = (
     "\n\nRespond with the corresponding output fields, starting with the field `[[ ## response ## ]]`,"
@@ -44,7 +43,7 @@ def speak(message: str, *demos: dict[str, Any], registered: Any = None, **change
         data=data,
         registration=token,
     )
-    return asyncio.run(Invoking(registry, NAME).invoke(version, 1, {"player_message": message}, None, None))
+    return invoke(invoking(NAME, registry), version, {"player_message": message})
 
 
 SWORD = demo("How much is a sword?", "Forty gold.")
@@ -194,15 +193,13 @@ class TestThroughDSPy:
             }
         )
         version = ModuleVersion(module_id="smith", path="smith.json", version="0" * 64, data=text.encode())
-        invoking = Invoking(SignatureRegistry(lambda name: None), NAME)
-        reply = asyncio.run(invoking.invoke(version, 1, {"player_message": "hello"}, None, None))
+        reply = invoke(invoking(NAME), version, {"player_message": "hello"})
         assert {**reply} == {"response": "Is it?"}
 
     def test_it_is_found_by_its_name_where_a_call_names_it(self) -> None:
         """A call may ask for ``demos`` where the engine has another LM."""
         data = module_text().encode()
         version = ModuleVersion(module_id="npc.smith", path="smith.json", version="0" * 64, data=data)
-        invoking = Invoking(SignatureRegistry(lambda name: None), "never/used")
-        reply = asyncio.run(invoking.invoke(version, 1, {"player_message": "Good day!"}, None, "demos"))
+        reply = invoke(invoking("never/used"), version, {"player_message": "Good day!"}, lm="demos")
         assert reply["response"] == "Is it? Mind the sparks."
         assert reply.lm == "demos"

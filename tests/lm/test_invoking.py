@@ -23,7 +23,6 @@ from dspyreload.errors import (
     UnknownInput,
 )
 from dspyreload.lm.invoking import Invoking
-from dspyreload.lm.registry import SignatureRegistry
 from dspyreload.lm.reply import Reply
 from dspyreload.model.faults import FaultError
 from dspyreload.model.fitting import check_demos
@@ -31,6 +30,7 @@ from dspyreload.model.manifest import ModuleEntry
 from dspyreload.model.snapshot import ModuleVersion
 from dspyreload.testing import ScriptedLM
 from tests.conftest import module_text
+from tests.lm.conftest import call_of, invoke, invoking
 
 AYE = {"response": "Aye.", "emotion": "calm"}
 
@@ -70,16 +70,11 @@ class _Never:
         raise AssertionError("calls are asynchronous")
 
 
-def invoking(lm: Any = None) -> Invoking:
-    """Return an ``Invoking`` with no registered signature."""
-    return Invoking(SignatureRegistry(lambda name: None), lm)
-
-
 def run(
     calls: Invoking, version: ModuleVersion = SMITH, timeout: float | None = None, lm: Any = None, **fields: Any
 ) -> Reply:
     """Run one call to its end."""
-    return asyncio.run(calls.invoke(version, 1, fields or {"player_message": "Hello"}, timeout, lm))
+    return invoke(calls, version, fields or {"player_message": "Hello"}, timeout=timeout, lm=lm)
 
 
 def raises(calls: Invoking, kind: type[Any], **options: Any) -> Any:
@@ -309,9 +304,8 @@ def _with(signature: dict[str, Any], **changes: Any) -> ModuleVersion:
 class TestReplies:
     def test_a_reply_is_stamped(self) -> None:
         """It says which version of which module spoke, of which generation, and through which LM."""
-        reply = asyncio.run(
-            invoking().invoke(SMITH, 42, {"player_message": "Hello"}, None, Engine(_aye).lm("mine/own-model"))
-        )
+        lm = Engine(_aye).lm("mine/own-model")
+        reply = invoke(invoking(), SMITH, {"player_message": "Hello"}, generation=42, lm=lm)
         assert {**reply} == AYE
         assert (reply.module_id, reply.version) == ("npc.smith", SMITH.version)
         assert (reply.generation, reply.lm) == (42, "mine/own-model")
@@ -464,7 +458,7 @@ class TestNothingIsKept:
         async def many() -> None:
             calls = invoking(lm)
             for _ in range(300):
-                await calls.invoke(SMITH, 1, {"player_message": "Hello"}, None, None)
+                await calls.invoke(call_of(SMITH, {"player_message": "Hello"}))
 
         before = len(base_lm.GLOBAL_HISTORY)
         default_trace = len(dspy.settings.trace)
@@ -492,7 +486,7 @@ class TestNothingIsKept:
         async def many() -> None:
             calls = invoking(lm)
             for number in range(20):
-                await calls.invoke(SMITH, number, {"player_message": f"Hello {number}"}, None, None)
+                await calls.invoke(call_of(SMITH, {"player_message": f"Hello {number}"}, generation=number))
 
         asyncio.run(many())
         assert len(states) == 1

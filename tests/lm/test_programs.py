@@ -16,6 +16,7 @@ from dspyreload.lm.registry import SignatureRegistry
 from dspyreload.model.manifest import ModuleEntry
 from dspyreload.model.snapshot import ModuleVersion
 from tests.conftest import module_text
+from tests.lm.conftest import make_programs
 
 
 def version_of(text: str, **more: Any) -> ModuleVersion:
@@ -42,7 +43,7 @@ def signatures() -> SignatureRegistry:
 @pytest.fixture
 def programs(signatures: SignatureRegistry) -> Programs:
     """Programs with none made yet."""
-    return Programs(signatures)
+    return make_programs(signatures)
 
 
 class TestOneProgramForAVersion:
@@ -54,18 +55,18 @@ class TestOneProgramForAVersion:
     def test_a_new_version_has_a_new_program(self, programs: Programs) -> None:
         """The old program is neither changed nor part of the new one."""
         old = programs.program(version_of(module_text(predictor_type="chain_of_thought")))
-        state = json.dumps(old.predictor.dump_state())
+        state = json.dumps(old.runner.dump_state())
         new = programs.program(version_of(module_text(predictor_type="chain_of_thought", instruction="New words.")))
         assert new is not old
-        assert new.predictor.predict is not old.predictor.predict
-        assert json.dumps(old.predictor.dump_state()) == state
-        assert "New words." in json.dumps(new.predictor.dump_state())
+        assert new.runner.predict is not old.runner.predict
+        assert json.dumps(old.runner.dump_state()) == state
+        assert "New words." in json.dumps(new.runner.dump_state())
 
     def test_modules_have_programs_of_their_own(self, programs: Programs) -> None:
         """Two modules with one content share no predictor."""
         smith, bard = (programs.program(version_of(module_text(name))) for name in ("npc.smith", "npc.bard"))
-        assert smith.predictor is not bard.predictor
-        assert smith.predictor.demos is not bard.predictor.demos
+        assert smith.runner is not bard.runner
+        assert smith.runner.demos is not bard.runner.demos
 
     def test_the_program_of_a_replaced_version_is_freed(self, programs: Programs) -> None:
         """Nothing keeps an old program once a newer version was asked for."""
@@ -78,7 +79,7 @@ class TestOneProgramForAVersion:
         """Programs are made from nothing each time: the three hundredth is as good as the first."""
         for number in range(300):
             program = programs.program(version_of(module_text(instruction=f"Words {number}.")))
-        assert program.predictor.signature.instructions == "Words 299."
+        assert program.runner.signature.instructions == "Words 299."
 
 
 class TestFromAFile:
@@ -87,13 +88,13 @@ class TestFromAFile:
     )
     def test_the_predictor_type_decides_how_it_runs(self, programs: Programs, predictor_type: str, kind: type) -> None:
         """Each predictor type is one of DSPy's modules."""
-        assert type(programs.program(version_of(module_text(predictor_type=predictor_type))).predictor) is kind
+        assert type(programs.program(version_of(module_text(predictor_type=predictor_type))).runner) is kind
 
     @pytest.mark.parametrize("predictor_type", ["predict", "chain_of_thought"])
     def test_instruction_and_demonstrations_are_in_the_predictor(self, programs: Programs, predictor_type: str) -> None:
         """What the file says is what the predictor has; a demonstration is flat."""
         program = programs.program(version_of(module_text(predictor_type=predictor_type)))
-        ((_name, predict),) = program.predictor.named_predictors()
+        ((_name, predict),) = program.runner.named_predictors()
         assert predict.signature.instructions == "You are a smith."
         assert predict.demos == [
             {"player_message": "Good day!", "response": "Is it? Mind the sparks.", "emotion": "annoyed"}
@@ -103,7 +104,7 @@ class TestFromAFile:
         """The texts that a version is made of stand before its own instruction, in order."""
         text = json.dumps({"include": ["rules.md", "town.md"], "instruction": "You are a smith."})
         program = programs.program(version_of(text, texts=(b"Be brief.\n", b"The town is Oak.\n")))
-        assert program.predictor.signature.instructions == "Be brief.\n\nThe town is Oak.\n\nYou are a smith."
+        assert program.runner.signature.instructions == "Be brief.\n\nThe town is Oak.\n\nYou are a smith."
 
     @pytest.mark.parametrize(
         ("field_type", "kind"),
@@ -113,26 +114,26 @@ class TestFromAFile:
         """Inputs and outputs have the Python type of their field type."""
         for side in ("inputs", "outputs"):
             program = programs.program(version_of(one_field(side, field_type=field_type)))
-            assert program.predictor.signature.fields["thing"].annotation is kind
+            assert program.runner.signature.fields["thing"].annotation is kind
 
     @pytest.mark.parametrize("side", ["inputs", "outputs"])
     def test_descriptions_are_the_lms_to_read(self, programs: Programs, side: str) -> None:
         """A field's description is the one of DSPy's field."""
         program = programs.program(version_of(one_field(side, description="What it is")))
-        assert program.predictor.signature.fields["thing"].json_schema_extra["desc"] == "What it is"
+        assert program.runner.signature.fields["thing"].json_schema_extra["desc"] == "What it is"
 
     def test_all_inputs_of_an_own_block_are_required(self, programs: Programs) -> None:
         """A file can't make an input optional."""
         program = programs.program(version_of(one_field("inputs", optional=True)))
-        assert program.inputs == ("message", "thing")
-        assert program.required == ("message", "thing")
+        assert program.inputs.names == ("message", "thing")
+        assert program.inputs.required == ("message", "thing")
 
     def test_the_small_form_may_leave_the_conversation_out(self, programs: Programs) -> None:
         """The default signature asks for the player's message alone."""
         program = programs.program(version_of('{"instruction": "You are a smith."}'))
-        assert program.inputs == ("player_message", "conversation_history")
-        assert program.required == ("player_message",)
-        assert tuple(program.predictor.signature.output_fields) == ("response",)
+        assert program.inputs.names == ("player_message", "conversation_history")
+        assert program.inputs.required == ("player_message",)
+        assert tuple(program.runner.signature.output_fields) == ("response",)
 
 
 class TestFromARegisteredSignature:
@@ -156,14 +157,14 @@ class TestFromARegisteredSignature:
         """Inputs with a default, or that may be None, are not required."""
         token = self.registered(signatures)
         program = programs.program(version_of(module_text(signature=None), registration=token))
-        assert program.inputs == ("player_message", "weather", "gold")
-        assert program.required == ("player_message",)
+        assert program.inputs.names == ("player_message", "weather", "gold")
+        assert program.inputs.required == ("player_message",)
 
     def test_the_instruction_is_the_files(self, programs: Programs, signatures: SignatureRegistry) -> None:
         """The class gives the fields, the file the words; the game's class stays as it is."""
         token = self.registered(signatures)
         program = programs.program(version_of(module_text(signature=None), registration=token))
-        assert program.predictor.signature.instructions == "You are a smith."
+        assert program.runner.signature.instructions == "You are a smith."
         assert signatures.signature_class(token).instructions == "The class's own words."
 
     def test_a_registered_class_serves_before_the_files_block(
@@ -172,15 +173,15 @@ class TestFromARegisteredSignature:
         """Where a class is registered, the file's own block only has to name the same fields."""
         token = self.registered(signatures)
         program = programs.program(version_of(module_text(), registration=token))
-        assert program.predictor.signature.fields["player_message"].json_schema_extra["desc"] == "What was said"
+        assert program.runner.signature.fields["player_message"].json_schema_extra["desc"] == "What was said"
 
     def test_the_manifest_may_name_the_signature(self, programs: Programs, signatures: SignatureRegistry) -> None:
         """A signature and a predictor type in the manifest's entry serve instead of the file's."""
         token = self.registered(signatures, "other")
         entry = ModuleEntry(path="smith.json", signature_name="other", predictor_type="chain_of_thought")
         program = programs.program(version_of(module_text(signature=None), registration=token, entry=entry))
-        assert isinstance(program.predictor, dspy.ChainOfThought)
-        assert program.inputs == ("player_message", "weather", "gold")
+        assert isinstance(program.runner, dspy.ChainOfThought)
+        assert program.inputs.names == ("player_message", "weather", "gold")
 
     def test_a_version_keeps_the_registration_that_it_was_checked_against(
         self, programs: Programs, signatures: SignatureRegistry
@@ -189,26 +190,6 @@ class TestFromARegisteredSignature:
         version = version_of(module_text(signature=None), registration=self.registered(signatures))
         signatures.register("npc.dialogue", dspy.Signature("question -> response, emotion"))
         program = programs.program(version)
-        assert tuple(program.predictor.signature.input_fields) == ("player_message", "weather", "gold")
-        assert program.inputs == ("player_message", "weather", "gold")
-        assert program.required == ("player_message",)
-
-
-class TestManifestOptions:
-    @pytest.mark.parametrize("predictor_type", ["predict", "chain_of_thought"])
-    @pytest.mark.parametrize(
-        ("options", "config"),
-        [
-            ({}, {}),
-            ({"temperature": 0.5, "max_tokens": 77}, {"temperature": 0.5, "max_tokens": 77}),
-            ({"temperature": 0.0}, {"temperature": 0.0}),
-        ],
-    )
-    def test_temperature_and_max_tokens_are_the_predictors(
-        self, programs: Programs, predictor_type: str, options: dict[str, Any], config: dict[str, Any]
-    ) -> None:
-        """What the entry gives is in the predictor's config, zero too, and what it does not give is not."""
-        entry = ModuleEntry(path="smith.json", **options)
-        program = programs.program(version_of(module_text(predictor_type=predictor_type), entry=entry))
-        ((_name, predict),) = program.predictor.named_predictors()
-        assert predict.config == config
+        assert tuple(program.runner.signature.input_fields) == ("player_message", "weather", "gold")
+        assert program.inputs.names == ("player_message", "weather", "gold")
+        assert program.inputs.required == ("player_message",)

@@ -36,12 +36,12 @@ def registry(changed: list[str]) -> SignatureRegistry:
 
 class TestWhatIsRead:
     def test_fields_keep_their_order_and_descriptions(self, registry: SignatureRegistry) -> None:
-        """The definition of a registered class names its fields in the order of the class."""
+        """The definition of a registered class names its fields in its order, with what DSPy writes before each."""
         registry.register("npc", signature({"who": str, "message": str}, {"response": str, "mood": str}))
         definition = registry.registered()["npc"].definition
         assert definition.input_names() == ("who", "message")
         assert definition.output_names() == ("response", "mood")
-        assert definition.inputs[0] == FieldDefinition(name="who", description="the who")
+        assert definition.inputs[0] == FieldDefinition(name="who", description="the who", prefix="Who:")
 
     @pytest.mark.parametrize(
         ("kind", "field_type"),

@@ -1,0 +1,75 @@
+"""A pool of daemon threads for the LM loop: one that hangs in it keeps neither ``close`` nor the process waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["DaemonExecutor", "DaemonLoop"]
+
+_Work = tuple["concurrent.futures.Future[Any]", Callable[[], Any]]
+
+_MOST = 16
+
+
+class DaemonExecutor(concurrent.futures.Executor):
+    """Runs functions in up to ``most`` daemon threads. Those of the standard library are joined when Python ends."""
+
+    def __init__(self, most: int = _MOST) -> None:
+        self._most = most
+        self._work: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
+        self._idle = threading.Semaphore(0)
+        self._threads: list[threading.Thread] = []
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **options: Any) -> concurrent.futures.Future[Any]:
+        """Run a function; the future has what it returns or raises."""
+        future: concurrent.futures.Future[Any] = concurrent.futures.Future()
+        self._work.put((future, lambda: function(*args, **options)))
+        if not self._idle.acquire(blocking=False) and len(self._threads) < self._most:
+            thread = threading.Thread(target=self._run, name="dspyreload-work", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002 - the interface
+        """End the threads that have nothing to do, and the others when they are done; wait for at most a second."""
+        self._work.put(None)
+        until = time.monotonic() + 1.0
+        for thread in self._threads if wait else ():
+            thread.join(max(0.0, until - time.monotonic()))
+
+    def _run(self) -> None:
+        while True:
+            work = self._work.get()
+            if work is None:
+                self._work.put(None)  # for the others
+                return
+            future, function = work
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(function())
+                except BaseException as error:
+                    future.set_exception(error)
+            del work, future, function
+            self._idle.release()
+
+
+class DaemonLoop(asyncio.SelectorEventLoop):
+    """An event loop whose ``asyncio.to_thread`` uses daemon threads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.executor = DaemonExecutor()
+
+    def run_in_executor(  # type: ignore[override]  # its types are of Python 3.11 here and others there
+        self, executor: Any, function: Callable[..., Any], *args: Any
+    ) -> Any:
+        """Run a function in the executor that is named, or in ours."""
+        if executor is not None:
+            return super().run_in_executor(executor, function, *args)
+        return asyncio.wrap_future(self.executor.submit(function, *args), loop=self)
