@@ -8,33 +8,47 @@
 Importing this loads neither dspy nor a reactor.
 """
 
-from dspyreload.config import HotReloadConfig
+from dspyreload.config import HotReloadConfig, Limits
 from dspyreload.engine import DSPyEngine
 from dspyreload.errors import (
     AlreadyRunning,
     DSPyNotInstalled,
     DSPyReloadError,
+    EngineBusy,
     EngineClosed,
     HotReloadFailed,
     InvokeTimeout,
+    LeaseEnded,
+    LimitExceeded,
+    LMConfigInvalid,
     LMFailed,
+    MaxIterationsReached,
     MissingInput,
     NoLM,
     NotReady,
+    OtherInputs,
+    ProgramRefused,
+    ReplyRefused,
     ServiceStopped,
     SignatureRefused,
+    ToolRefused,
     UnknownInput,
     UnknownModule,
     WatcherError,
     WrongThread,
 )
 from dspyreload.live.service import HotReloadHandle, HotReloadService
-from dspyreload.live.stats import HotReloadStats
+from dspyreload.live.stats import CallStats, HotReloadStats
+from dspyreload.live.validators import Validators
 from dspyreload.lm.registry import SignatureRegistry
-from dspyreload.lm.reply import Reply
+from dspyreload.lm.reply import Chunk, Reply, ToolCall, Usage
+from dspyreload.lm.templates import ProgramRegistry
+from dspyreload.lm.tools import Tool, ToolRegistry
+from dspyreload.lmconfig import LMSettings
 from dspyreload.model.events import (
     EventsDropped,
     HotReloadEvent,
+    LMHealthChanged,
     ManifestChanged,
     ModuleChanged,
     ModuleDeleted,
@@ -42,8 +56,18 @@ from dspyreload.model.events import (
     ReloadError,
 )
 from dspyreload.model.manifest import ModuleEntry, ModuleManifest
-from dspyreload.model.module import Demo, FieldDefinition, ModuleMetadata, OptimizedModule, SignatureDefinition
+from dspyreload.model.module import (
+    Demo,
+    FieldDefinition,
+    ModuleMetadata,
+    OptimizedModule,
+    SavedPredictor,
+    SignatureDefinition,
+)
 from dspyreload.model.snapshot import ModuleVersion, Snapshot
+from dspyreload.talk.calls import ReplyFilters
+from dspyreload.talk.leases import Lease
+from dspyreload.talk.replies import ReplyStream
 
 __all__ = [
     # Serving
@@ -52,8 +76,23 @@ __all__ = [
     "HotReloadConfig",
     "HotReloadHandle",
     "HotReloadStats",
+    "CallStats",
+    "Limits",
+    "LMSettings",
+    # Registering
     "SignatureRegistry",
+    "ProgramRegistry",
+    "ToolRegistry",
+    "Tool",
+    "Validators",
+    "ReplyFilters",
+    # Speaking
     "Reply",
+    "ReplyStream",
+    "Chunk",
+    "Usage",
+    "ToolCall",
+    "Lease",
     # Events
     "HotReloadEvent",
     "ModuleChanged",
@@ -61,6 +100,7 @@ __all__ = [
     "ModuleDeleted",
     "ReloadError",
     "ModuleSkipped",
+    "LMHealthChanged",
     "EventsDropped",
     # Values
     "OptimizedModule",
@@ -68,6 +108,7 @@ __all__ = [
     "SignatureDefinition",
     "FieldDefinition",
     "ModuleMetadata",
+    "SavedPredictor",
     "ModuleManifest",
     "ModuleEntry",
     "ModuleVersion",
@@ -76,15 +117,24 @@ __all__ = [
     "DSPyReloadError",
     "AlreadyRunning",
     "DSPyNotInstalled",
+    "EngineBusy",
     "EngineClosed",
     "HotReloadFailed",
     "InvokeTimeout",
+    "LMConfigInvalid",
     "LMFailed",
+    "LeaseEnded",
+    "LimitExceeded",
+    "MaxIterationsReached",
     "MissingInput",
     "NoLM",
     "NotReady",
+    "OtherInputs",
+    "ProgramRefused",
+    "ReplyRefused",
     "ServiceStopped",
     "SignatureRefused",
+    "ToolRefused",
     "UnknownInput",
     "UnknownModule",
     "WatcherError",

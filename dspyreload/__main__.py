@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import attrs
 
@@ -14,8 +14,14 @@ from dspyreload.config import HotReloadConfig
 from dspyreload.disk.check import Remark, check_directory
 from dspyreload.disk.hashes import list_hashes
 from dspyreload.disk.scan import RootMissing
-from dspyreload.errors import HotReloadFailed
+from dspyreload.engine import DSPyEngine
+from dspyreload.errors import DSPyReloadError, HotReloadFailed
+from dspyreload.lm.models import LanguageModels
+from dspyreload.lmconfig import read_lm_config
 from dspyreload.model.faults import counted, shown
+from dspyreload.model.registrations import Registrations
+from dspyreload.model.snapshot import ModuleVersion
+from dspyreload.setups import find_setup, run_setup
 
 __all__ = ["main"]
 
@@ -36,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(json.dumps([attrs.asdict(remark)], indent=2))
     except HotReloadFailed as error:
         print(f"dspyreload: {shown(error.path)}: {error.reason}", file=sys.stderr)
+    except DSPyReloadError as error:
+        print(f"dspyreload: {shown(str(error), 500)}", file=sys.stderr)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 1
@@ -47,6 +55,8 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="name every fault, one a line, as path:line:column: message")
     check.add_argument("directory", metavar="DIR", help="the directory of the modules")
     check.add_argument("--json", action="store_true", help="print a JSON list instead, for programs")
+    check.add_argument("--setup", metavar="MODULE", help="its setup(engine) registers what the game has")
+    check.add_argument("--lm-config", metavar="FILE", help="the server's language models, which entries may name")
     check.set_defaults(run=_check)
     hashes = commands.add_parser("hash", help="write each file's hash into manifest.json")
     hashes.add_argument("directory", metavar="DIR", help="the directory of the modules")
@@ -55,7 +65,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check(options: argparse.Namespace) -> int:
-    remarks = check_directory(options.directory, HotReloadConfig())
+    directory = os.path.abspath(options.directory)  # a setup may go elsewhere
+    registrations, refuses = _registered(options)
+    remarks = check_directory(directory, HotReloadConfig(), registrations, refuses)
     faults = sum(remark.level == "fault" for remark in remarks)
     if options.json:
         print(json.dumps([attrs.asdict(remark) for remark in remarks], indent=2))
@@ -64,6 +76,21 @@ def _check(options: argparse.Namespace) -> int:
             print(_line(remark))
         print(f"dspyreload: {counted(faults, 'fault')}", file=sys.stderr)
     return 1 if faults else 0
+
+
+def _registered(options: argparse.Namespace) -> tuple[Registrations, Callable[[str, ModuleVersion], str | None]]:
+    """Return what the game registers, and what its validators say of a version."""
+    lms = read_lm_config(options.lm_config) if options.lm_config is not None else None
+    if options.setup is None:
+        bounds = LanguageModels(None, lms).bounds() if lms is not None else None
+        return Registrations(lms=bounds), lambda path, version: ""
+    if (fault := find_setup(options.setup)) is not None:
+        raise DSPyReloadError(fault)
+    engine = DSPyEngine(options.directory, load=False)
+    engine.offline = True
+    run_setup(options.setup, engine)
+    bounds = LanguageModels(None, lms).bounds() if lms is not None else None
+    return attrs.evolve(engine.registrations(), lms=bounds), engine.validators.verdict
 
 
 def _line(remark: Remark) -> str:

@@ -4,65 +4,164 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from twisted.internet.defer import CancelledError, Deferred, fail
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from dspyreload.config import HotReloadConfig
+from dspyreload.config import HotReloadConfig, Limits
 from dspyreload.disk.scan import RootMissing
-from dspyreload.errors import DSPyReloadError, EngineClosed, HotReloadFailed, NotReady, UnknownModule
+from dspyreload.errors import DSPyReloadError, HotReloadFailed, UnknownModule
 from dspyreload.live.live import Live
 from dspyreload.live.passes import Passes
+from dspyreload.live.report import report_health
 from dspyreload.live.service import HotReloadHandle, HotReloadService
+from dspyreload.live.validators import Validators
+from dspyreload.lm.health import Health, LMState
 from dspyreload.lm.invoking import Invoking
+from dspyreload.lm.limiting import Limiter
 from dspyreload.lm.loop import LMLoop
+from dspyreload.lm.models import LanguageModels
+from dspyreload.lm.programs import Programs
 from dspyreload.lm.registry import SignatureRegistry
-from dspyreload.model.events import HotReloadEvent
+from dspyreload.lm.templates import ProgramRegistry
+from dspyreload.lm.tools import ToolRegistry
+from dspyreload.lmconfig import check_keys, parse_lms
+from dspyreload.model.events import HotReloadEvent, LMHealthChanged
 from dspyreload.model.module import OptimizedModule
+from dspyreload.model.registrations import Registrations
 from dspyreload.model.snapshot import Snapshot
 from dspyreload.reactor import IReactor, check_thread
-
-if TYPE_CHECKING:
-    from dspyreload.lm.reply import Reply
+from dspyreload.talk.calls import Calls, check_count
+from dspyreload.talk.leases import Leases
+from dspyreload.talk.speaking import Speaking
 
 __all__ = ["DSPyEngine"]
 
+_log = Logger(namespace="dspyreload")
 
-class DSPyEngine:
+
+class DSPyEngine(Speaking):
     """A directory of modules, read, and served to a game.
 
     ``engine[id]`` and ``engine.snapshot`` may be used on any thread; everything else belongs to the reactor thread,
     and raises :class:`~dspyreload.errors.WrongThread` elsewhere once the reactor runs.
 
     :param directory: the modules directory; made absolute now.
-    :param lm: the language model of calls that name none: ``"demos"``, a name that ``dspy.LM`` takes, or a
-        ``dspy.LM``. Without one, ``dspy.settings.lm`` as the host configured it.
+    :param lm: the language model of calls that name none: one of ``lms``, ``"demos"``, a name that ``dspy.LM`` takes,
+        or a ``dspy.LM``. Without one: that of ``lms`` that is called ``default`` or is the only one, else
+        ``dspy.settings.lm`` as the host configured it.
+    :param lms: language models by name, for ``lm`` and for manifest entries: settings (see
+        :class:`~dspyreload.LMSettings`) as a mapping, or a ``dspy.LM``.
     :param load: read the directory now, on this thread, starting none; with False the reading is left to the
         service, and until then :meth:`invoke` fails with :class:`~dspyreload.errors.NotReady`.
+    :param limits: what each key and module may ask for.
+    :param fallback: what answers when the language model can't: ``"demos"`` for a module's own lines, else its
+        demonstrations; None for its own lines alone, where it has some; False for nothing.
+    :param timeout: seconds for calls that name none; None for no limit.
+    :param max_concurrency: calls that run at once. ``max_queue``: calls that wait for a place.
+    :param max_iterations: how often a tool-enabled module may ask for a tool in one call.
     :param reactor: the reactor to work with; by default the one that is installed when it is first needed.
+    :ivar signatures, programs, tools, validators, reply_filters: what the game registers.
+    :ivar offline: whether files are only checked, by ``dspyreload check --setup``: a ``setup`` opens no port then.
     :raises HotReloadFailed: where the directory is not there or can't be looked at.
+    :raises LMConfigInvalid: where one of ``lms`` can't be used.
     """
 
     def __init__(
-        self, directory: str | os.PathLike[str], lm: Any = None, *, load: bool = True, reactor: Any = None
+        self,
+        directory: str | os.PathLike[str],
+        lm: Any = None,
+        *,
+        lms: Mapping[str, Any] | None = None,
+        load: bool = True,
+        limits: Limits | None = None,
+        fallback: Any = None,
+        timeout: float | None = 60.0,
+        max_concurrency: int = 256,
+        max_queue: int = 10_000,
+        max_iterations: int = 5,
+        reactor: Any = None,
     ) -> None:
         self.directory = os.path.abspath(os.fspath(directory))
+        check_count("max_iterations", max_iterations, 1)
         self._reactor = reactor
-        self.live = Live(self.reactor)
-        self.signatures = SignatureRegistry(
-            lambda name: self.passes.signature_changed(name),  # noqa: PLW0108 - there are no passes yet
-            lambda: check_thread("signatures.register"),
-        )
-        self.passes = Passes(self.directory, self.live, self.reactor, self.signatures.registered, retired=self._retired)
-        self._invoking = Invoking(self.signatures, lm)
-        self._loop = LMLoop(self.reactor, self._invoking.close)
         self._trigger: Any = None
+        self.offline = False
+        self.live = Live(self.reactor)
+        configured = parse_lms(lms or {})
+        check_keys(configured, os.environ)
+        self._models = LanguageModels(lm, configured)
+        self._make_registries()
+        self._programs = Programs(self.signatures, self.programs, self.tools, self.live.is_live)
+        self.passes = Passes(
+            self.directory,
+            self.live,
+            self.reactor,
+            self.registrations,
+            validators=self.validators,
+            retired=lambda module_ids: self._loop.soon(lambda: self._programs.forget(module_ids)),
+        )
+        health = Health(self._seconds, self._health_changed)
+        self.live.ledger.lms = health.states
+        self._invoking = Invoking(
+            self._programs,
+            self._models,
+            self.tools,
+            Limiter(limits or Limits(), self._seconds),
+            health,
+            self._seconds,
+            self.live.ledger.record,
+            max_concurrency=max_concurrency,
+            max_iterations=max_iterations,
+        )
+        self._loop = LMLoop(self.reactor, self._models.close)
+        self._calls = Calls(
+            self._loop,
+            self._invoking,
+            self._run,
+            self.directory,
+            max_concurrency=max_concurrency,
+            max_queue=max_queue,
+            timeout=timeout,
+            fallback=fallback,
+        )
+        self.reply_filters = self._calls.filters
+        self._leases = Leases(lambda: self.live.snapshot, self._calls, self.reactor)
         if load:
             try:
                 self.passes.look_here()
             except RootMissing as error:
                 raise HotReloadFailed(self.directory, f"the modules directory can't be looked at ({error})") from None
+
+    def _make_registries(self) -> None:
+        self.signatures = SignatureRegistry(
+            lambda name: self.passes.registered(f"signature {name}"), lambda: check_thread("signatures.register")
+        )
+        self.programs = ProgramRegistry(
+            lambda name: self.passes.registered(f"program {name}"), lambda: check_thread("programs.register")
+        )
+        self.tools = ToolRegistry(
+            lambda: self._loop.soon(self._programs.forget_all), lambda: check_thread("tools.register")
+        )
+        self.validators = Validators(
+            self.reactor, lambda: self.passes.registered("validators"), lambda: check_thread("validators.add")
+        )
+
+    def registrations(self) -> Registrations:
+        """Return what the game registered, as the readers of files need it."""
+        return Registrations(
+            signatures=dict(self.signatures.registered()),
+            programs=dict(self.programs.registered()),
+            lms=self._models.bounds(),
+            dspy=self.programs.dspy,
+            validators=self.validators.token,
+            prove=self._programs.prove,
+        )
+
+    def _seconds(self) -> float:
+        return self.reactor().seconds()
 
     def reactor(self) -> IReactor:
         """Return the reactor; the first call imports it."""
@@ -82,7 +181,7 @@ class DSPyEngine:
     @property
     def lm(self) -> Any:
         """The language model of calls that name none."""
-        return self._invoking.lm
+        return self._models.lm
 
     def __getitem__(self, module_id: str) -> OptimizedModule:
         """Return the live module, freshly decoded: changing it changes nothing for others. Any thread.
@@ -148,40 +247,7 @@ class DSPyEngine:
 
         return service.when_ready().addErrback(cancelled).addCallback(HotReloadHandle)
 
-    # Speaking
-
-    def invoke(
-        self,
-        module_id: str,
-        inputs: Mapping[str, Any] | None = None,
-        /,
-        *,
-        timeout: float | None = None,
-        lm: Any = None,
-        **fields: Any,
-    ) -> Deferred[Reply]:
-        """Run the live version of a module with DSPy.
-
-        :param inputs: input fields, for those that are named like an option here; the others may be keywords.
-        :param timeout: seconds, after which the call is cancelled. Anything but a number above 0 raises ValueError.
-        :param lm: the language model of this call, as for the engine.
-        :return: fires with a ``Reply``, a mapping of the output fields. It fails with ``UnknownModule``,
-            ``MissingInput``, ``UnknownInput``, ``NoLM``, ``NotReady``, ``InvokeTimeout``, ``LMFailed``,
-            ``DSPyNotInstalled`` or ``EngineClosed``. Cancelling it cancels the call.
-        """
-        check_thread("invoke")
-        if timeout is not None and not (isinstance(timeout, (int, float)) and timeout > 0):
-            raise ValueError(f"timeout must be a number of seconds above 0, or None, not {timeout!r}")
-        snapshot = self.live.snapshot
-        if self._loop.closed:
-            return fail(EngineClosed("the engine is closed"))
-        if snapshot.generation == 0:
-            return fail(NotReady(f"the modules in {self.directory} are not read yet; wait for service.when_ready()"))
-        version = snapshot.get(module_id)
-        if version is None:
-            return fail(UnknownModule(module_id, snapshot))
-        given = {**(inputs or {}), **fields}
-        return self._run(lambda: self._invoking.invoke(version, snapshot.generation, given, timeout, lm))
+    # The language models
 
     def warm(self) -> Deferred[None]:
         """Import DSPy in the LM thread now, so that the first ``invoke`` is as quick as the next.
@@ -202,11 +268,12 @@ class DSPyEngine:
         if self._trigger is not None:
             self.reactor().removeSystemEventTrigger(self._trigger)  # type: ignore[attr-defined]
             self._trigger = None
+        self._leases.end_all()
         return self._loop.close()
 
     def _close_with_reactor(self) -> Deferred[None]:
         self._trigger = None  # it is being fired: there is none to remove
-        return self._loop.close()
+        return self.close()
 
     def _run(self, make: Callable[[], Any]) -> Deferred[Any]:
         reactor = self.reactor()
@@ -217,5 +284,14 @@ class DSPyEngine:
         except DSPyReloadError as error:
             return fail(error)
 
-    def _retired(self, module_ids: tuple[str, ...]) -> None:
-        self._loop.soon(lambda: self._invoking.forget(module_ids))
+    def _health_changed(self, name: str, state: LMState, retry_in: float) -> None:
+        """Tell of a language model that fails again and again, or answers again. On the LM thread."""
+        healthy, reason = state.healthy, state.reason
+
+        def tell() -> None:
+            report_health(_log, name, reason, retry_in, healthy=healthy)
+            generation = self.live.snapshot.generation
+            event = LMHealthChanged(generation=generation, lm=name, healthy=healthy, reason=reason, retry_in=retry_in)
+            self.live.publish((event,))
+
+        self._loop.tell(tell)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
+import difflib
 import importlib.util
 import os
 import signal
-import sys
 import warnings
+from collections.abc import Collection
 from typing import Any, ClassVar
 
 from twisted.application.service import IService, MultiService, Service
@@ -18,10 +18,12 @@ from twisted.python.failure import Failure
 
 from dspyreload.config import HotReloadConfig
 from dspyreload.engine import DSPyEngine
-from dspyreload.errors import DSPyReloadError
+from dspyreload.errors import LMConfigInvalid
 from dspyreload.live.service import HotReloadService
 from dspyreload.lm.demos import NAME as DEMOS
+from dspyreload.lmconfig import LMSettings, check_keys, read_lm_config
 from dspyreload.model.faults import shown
+from dspyreload.setups import find_setup, run_setup
 
 __all__ = ["Options", "makeService"]
 
@@ -40,13 +42,16 @@ class Options(usage.Options):
         ["modules", "m", None, "the directory of the modules (required)"],
         ["debounce", None, "0.1", "seconds without a change before what was saved is looked at"],
         ["rescan", None, "10", "seconds between looks at the whole directory, for changes that no event tells of"],
-        ["setup", None, None, "a dotted module; its setup(engine) registers the game's signatures at start"],
+        ["setup", None, None, "a dotted module; its setup(engine) registers what the game has, at start"],
         [
             "lm",
             None,
             None,
-            f"the language model: {DEMOS} (answers from the demonstrations), or a name like openai/gpt-4o-mini",
+            f"the language model: {DEMOS} (answers from the demonstrations), a name like openai/gpt-4o-mini, or one of"
+            " --lm-config",
         ],
+        ["lm-config", None, None, "a TOML file of language models by name: model, api_base, api_key_env, ..."],
+        ["fallback", None, None, f"what answers when the language model can't: {DEMOS}"],
     ]
     optFlags: ClassVar[list[list[str | None]]] = [
         ["poll", None, "look at the directory every second instead of asking the kernel (network file systems)"]
@@ -67,10 +72,16 @@ class Options(usage.Options):
             self["config"] = HotReloadConfig(debounce=debounce, rescan_interval=rescan, polling=bool(self["poll"]))
         except (TypeError, ValueError) as error:
             raise usage.UsageError(str(error).replace("rescan_interval", "rescan")) from None
+        self["lms"] = _read_lms(self["lm-config"]) if self["lm-config"] is not None else {}
         if self["lm"] is not None:
-            _check_lm(self["lm"])
-        if self["setup"] is not None:
-            _check_setup(self["setup"])
+            _check_lm(self["lm"], self["lms"])
+        for option in ("lm", "lm-config", "fallback"):
+            if self[option] is not None:
+                _check_dspy(f"--{option}")
+        if self["fallback"] not in (None, DEMOS):
+            raise usage.UsageError(f"--fallback {shown(self['fallback'])}: it can be {DEMOS}")
+        if self["setup"] is not None and (fault := find_setup(self["setup"])) is not None:
+            raise usage.UsageError(fault)
 
 
 def _directory(name: str | None) -> str:
@@ -93,23 +104,27 @@ def _seconds(name: str, text: str) -> float:
         raise usage.UsageError(f"--{name} {shown(text)}: a number of seconds is needed, such as 0.5") from None
 
 
-def _check_lm(name: str) -> None:
+def _check_lm(name: str, lms: Collection[str]) -> None:
     if not name.strip() or name.endswith("/"):
         raise usage.UsageError(f"--lm {name!r}: name a model, such as openai/gpt-4o-mini, or {DEMOS}")
+    if lms and name not in lms and name != DEMOS and "/" not in name:
+        near = difflib.get_close_matches(name, lms, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(sorted(lms))}"
+        raise usage.UsageError(f"--lm {shown(name)}: --lm-config has no LM of that name; {hint}")
+
+
+def _check_dspy(option: str) -> None:
     if importlib.util.find_spec("dspy") is None:
-        raise usage.UsageError("--lm needs DSPy: python -m pip install 'dspyreload[dspy]'")
+        raise usage.UsageError(f"{option} needs DSPy: python -m pip install 'dspyreload[dspy]'")
 
 
-def _check_setup(name: str) -> None:
-    here = os.getcwd()
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    # Only the top of a.b.c: to find the rest would run a, and the process may still fork and drop its privileges.
-    top = name.partition(".")[0]
-    if not top.isidentifier() or importlib.util.find_spec(top) is None:
-        raise usage.UsageError(
-            f"--setup {shown(name)}: there is no module {shown(top)!r} in {shown(here)} or on the path"
-        )
+def _read_lms(path: str) -> dict[str, LMSettings]:
+    try:
+        lms = read_lm_config(path)
+        check_keys(lms, os.environ, path)
+    except LMConfigInvalid as error:
+        raise usage.UsageError(f"--lm-config {error}") from None
+    return lms
 
 
 class _Setup(Service):
@@ -121,11 +136,7 @@ class _Setup(Service):
     def startService(self) -> None:
         super().startService()
         if self._module is not None:
-            try:
-                importlib.import_module(self._module).setup(self._engine)
-            except Exception as error:
-                reason = f"--setup {self._module} failed: {type(error).__name__}: {error}"
-                raise DSPyReloadError(reason) from error
+            run_setup(self._module, self._engine)
         if self._engine.lm is not None:
             self._engine.warm().addErrback(self._not_warm)
 
@@ -164,7 +175,11 @@ def makeService(options: Options) -> IService:
     """Make what ``twistd`` runs. Nothing is read before it runs: by then privileges that ``--uid`` drops are gone."""
     # git init below the root, or stopping under load, makes watchdog print kilobytes of these.
     warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"watchdog\.")
-    engine = DSPyEngine(options["modules"], lm=options["lm"], load=False)
+    # DSPy asks GitHub for the prices of models before its first request, for up to 5 s; it brings a list of its own.
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "true")
+    engine = DSPyEngine(
+        options["modules"], lm=options["lm"], lms=options["lms"], fallback=options["fallback"], load=False
+    )
     service = MultiService()
     _Setup(engine, options["setup"]).setServiceParent(service)
     HotReloadService(engine, options["config"]).setServiceParent(service)

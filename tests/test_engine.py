@@ -6,13 +6,13 @@ import contextlib
 import json
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.logger import capturedLogs, formatEvent
+from twisted.logger import LogEvent, capturedLogs, formatEvent
 from twisted.python import threadable
 from twisted.trial import unittest as trial
 
@@ -224,9 +224,17 @@ CALLS: dict[str, Callable[[DSPyEngine], object]] = {
     "reload_all": lambda engine: engine.reload_all(),
     "enable_hot_reload": lambda engine: engine.enable_hot_reload(),
     "invoke": lambda engine: engine.invoke("npc.smith"),
+    "stream": lambda engine: engine.stream("npc.smith"),
+    "preview": lambda engine: engine.preview("npc.smith"),
+    "lease": lambda engine: engine.lease(),
+    "revoke": lambda engine: engine.revoke("npc.smith", "0"),
     "warm": lambda engine: engine.warm(),
     "close": lambda engine: engine.close(),
-    "register": lambda engine: engine.signatures.register("npc.dialogue", Dialogue),
+    "signatures.register": lambda engine: engine.signatures.register("npc.dialogue", Dialogue),
+    "programs.register": lambda engine: engine.programs.register("npc.dialogue", object()),
+    "tools.register": lambda engine: engine.tools.register(object()),
+    "validators.add": lambda engine: engine.validators.add(print),
+    "reply_filters.add": lambda engine: engine.reply_filters.add(print),
 }
 
 
@@ -239,7 +247,9 @@ def test_all_else_says_so_on_another_thread(engine: DSPyEngine, monkeypatch: pyt
     assert name in str(error)
     assert "a-game-thread" in str(error)
     assert ours() == []
-    assert engine.signatures.names() == (), "what was refused took effect"
+    found = (engine.signatures.names(), engine.programs.names(), engine.tools.names(), engine.validators.concerned())
+    assert found == ((), (), (), None), "what was refused took effect"
+    assert not engine.reply_filters
 
 
 def test_before_the_reactor_runs_any_thread_may_ask(engine: DSPyEngine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -331,10 +341,14 @@ def pending(modules: Path, save: Save, clock: ReactorClock) -> DSPyEngine:
     save("c.json", module_text("npc.c", signature_name="quest.text", signature=module()["signature"]))
     with capturedLogs() as logs:
         engine = DSPyEngine(modules, reactor=clock)
-    said = [str(formatEvent(entry)) for entry in logs]
-    assert len([line for line in said if "waits" in line and "npc.dialogue" in line]) == 2
+    assert waiting(logs) == [], "the game had no time to register anything"
     assert engine.module_ids() == ("npc.c",)
     return engine
+
+
+def waiting(logs: Sequence[LogEvent]) -> list[str]:
+    """Return the lines that tell of modules that wait."""
+    return [line for entry in logs if " waits: " in (line := str(formatEvent(entry)))]
 
 
 def module() -> dict[str, Any]:
@@ -343,8 +357,10 @@ def module() -> dict[str, Any]:
 
 
 def test_registering_before_the_service_makes_pending_modules_live_in_one_commit(pending: DSPyEngine) -> None:
-    """They serve when register returns."""
-    pending.signatures.register("npc.dialogue", Dialogue)
+    """They serve when register returns, and no line of the log says that they ever waited."""
+    with capturedLogs() as logs:
+        pending.signatures.register("npc.dialogue", Dialogue)
+    assert waiting(logs) == []
     assert pending.module_ids() == ("npc.a", "npc.b", "npc.c")
     assert pending.snapshot.generation == 2
 
@@ -352,17 +368,40 @@ def test_registering_before_the_service_makes_pending_modules_live_in_one_commit
 def test_registering_while_the_service_runs_does_so_with_a_pass(
     pending: DSPyEngine, clock: ReactorClock, no_watchdog: FakeObserver
 ) -> None:
-    """Not on the reactor thread: the files are read again by a pass, and go live in one commit."""
-    started = pending.enable_hot_reload()
-    settle(clock)
-    handle = CASE.successResultOf(started)
-    advance(clock, 0.25)
-    pending.signatures.register("npc.dialogue", Dialogue)
-    assert pending.snapshot.generation == 1
-    advance(clock, 0.25)
+    """Not on the reactor thread: the files are read again by a pass, and go live in one commit.
+
+    What waits is said once, when the service is ready.
+    """
+    with capturedLogs() as logs:
+        started = pending.enable_hot_reload()
+        settle(clock)
+        handle = CASE.successResultOf(started)
+        advance(clock, 0.25)
+        pending.signatures.register("npc.dialogue", Dialogue)
+        assert pending.snapshot.generation == 1
+        advance(clock, 0.25)
+    words = 'the signature "npc.dialogue" is not registered, and its file brings none'
+    assert waiting(logs) == [f"npc.a waits: {words}", f"npc.b waits: {words}"]
     assert pending.module_ids() == ("npc.a", "npc.b", "npc.c")
     assert pending.snapshot.generation == 2
     handle.stop()
+    settle(clock)
+
+
+def test_what_comes_to_wait_while_the_service_runs_is_said_once(
+    pending: DSPyEngine, clock: ReactorClock, save: Save, no_watchdog: FakeObserver
+) -> None:
+    """With the pass that finds it; later passes say nothing of what is as it was."""
+    started = pending.enable_hot_reload()
+    settle(clock)
+    with capturedLogs() as logs:
+        save("d.json", module_text("npc.d", signature=None))
+        no_watchdog.tell("d.json")
+        advance(clock, 0.25)
+        pending.reload_all()
+        settle(clock)
+    assert [line.partition(" waits: ")[0] for line in waiting(logs)] == ["npc.d"]
+    CASE.successResultOf(started).stop()
     settle(clock)
 
 

@@ -19,13 +19,14 @@ BELOW: dict[str, set[str]] = {
     "disk": {"model"},
     "lm": {"model"},
     "live": {"model", "disk"},
-    "engine": {"model", "disk", "lm", "live"},
-    "edges": {"model", "disk", "lm", "live", "engine"},
+    "talk": {"model", "lm"},
+    "engine": {"model", "disk", "lm", "live", "talk"},
+    "edges": {"model", "disk", "lm", "live", "talk", "engine"},
 }
 """What each layer may import, beside itself and :data:`SHARED`."""
 
-SHARED = {"config", "errors", "reactor"}
-EDGES = {"tap", "__main__", "testing"}
+SHARED = {"config", "errors", "lmconfig", "reactor"}
+EDGES = {"tap", "__main__", "testing", "setups"}
 
 
 @attrs.frozen
@@ -163,7 +164,7 @@ def test_disk_knows_no_twisted() -> None:
 
 def test_only_lm_imports_dspy() -> None:
     """DSPy is imported by ``lm`` and by the public fake of a language model."""
-    assert users_of("dspy") - {"dspyreload.testing"} <= set(of_layer("lm"))
+    assert users_of("dspy") - {"dspyreload.testing.lm"} <= set(of_layer("lm"))
     assert users_of("dspy")
 
 
@@ -193,13 +194,13 @@ def test_only_the_engine_wires_lm_and_live_together() -> None:
     """Below the edges, no other file imports both."""
     both = {
         name
-        for name in of_layer("model", "disk", "lm", "live", "engine", *SHARED)
+        for name in of_layer("model", "disk", "lm", "live", "talk", "engine", *SHARED)
         if {"lm", "live"} <= {layer_of(target) for target in own_imports(SOURCES[name])}
     }
     assert both == {"dspyreload.engine"}
 
 
-@pytest.mark.parametrize("name", of_layer("model", "disk", "lm", "live", "engine", "public", *SHARED))
+@pytest.mark.parametrize("name", of_layer("model", "disk", "lm", "live", "talk", "engine", "public", *SHARED))
 def test_a_reactor_is_not_imported_at_the_top(name: str) -> None:
     """Importing a reactor installs one; that is the host's choice."""
     assert "twisted.internet.reactor" not in SOURCES[name].at_top
@@ -208,5 +209,16 @@ def test_a_reactor_is_not_imported_at_the_top(name: str) -> None:
 def test_nothing_is_imported_that_is_not_declared() -> None:
     """The libraries in use are the declared ones and the standard library."""
     used = {name.split(".")[0] for source in SOURCES.values() for name in source.imports}
-    declared = {"twisted", "zope", "watchdog", "attrs", "msgspec", "dspy", "dspyreload", "__future__"}
+    declared = {
+        "twisted",
+        "zope",
+        "watchdog",
+        "attrs",
+        "msgspec",
+        "dspy",
+        "jiter",
+        "jsonschema",
+        "dspyreload",
+        "__future__",
+    }
     assert used - set(sys.stdlib_module_names) <= declared

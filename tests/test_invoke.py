@@ -254,15 +254,23 @@ class TestInputs:
     @in_reactor
     async def test_fields_named_like_options_go_into_the_mapping(self, engine: MakeEngine, save: Save) -> None:
         """A field named ``timeout`` is given in ``inputs``, beside fields that are keywords."""
-        names = ("timeout", "module_id", "inputs", "who")
+        names = ("timeout", "key", "context", "fallback", "module_id", "inputs", "who")
         signature = {"inputs": [{"name": name} for name in names], "outputs": [{"name": "response"}]}
         save("bomb.json", module_text("bomb", signature=signature, demos=None))
         lm = ScriptedLM({"response": "Tick."})
-        given = {"timeout": "in three turns", "module_id": "B-1", "inputs": "two wires"}
+        given = {
+            "timeout": "in three turns",
+            "key": "a brass one",
+            "context": "a cellar",
+            "fallback": "to the stairs",
+            "module_id": "B-1",
+            "inputs": "two wires",
+        }
+        before = dict(given)
         reply = await soon(engine(lm.lm).invoke("bomb", given, timeout=20.0, who="Ann"))
         assert reply["response"] == "Tick."
         assert all(value in lm.prompts[0].turns[-1][1] for value in (*given.values(), "Ann"))
-        assert given == {"timeout": "in three turns", "module_id": "B-1", "inputs": "two wires"}
+        assert given == before
 
     @in_reactor
     async def test_what_a_call_lacks_is_named(self, engine: MakeEngine) -> None:

@@ -61,7 +61,7 @@ def test_a_directory_is_all_that_is_needed(modules: Path) -> None:
     options = parse("--modules", str(modules))
     assert options["config"] == HotReloadConfig()
     assert options["modules"] == str(modules)
-    assert (options["lm"], options["setup"]) == (None, None)
+    assert (options["lm"], options["setup"], options["lms"], options["fallback"]) == (None, None, {}, None)
 
 
 def test_the_options_reach_the_config(modules: Path) -> None:
@@ -111,6 +111,12 @@ BAD: dict[str, tuple[str, ...]] = {
     "endless seconds": ("--modules", "{tmp}", "--rescan", "inf"),
     "a model without a name": ("--modules", "{tmp}", "--lm", "openai/"),
     "an empty model": ("--modules", "{tmp}", "--lm", " "),
+    "a config of models that is not there": ("--modules", "{tmp}", "--lm-config", "{tmp}/lms.toml"),
+    "a config of models that is a directory": ("--modules", "{tmp}", "--lm-config", "{tmp}"),
+    "an empty config of models": ("--modules", "{tmp}", "--lm-config", "{tmp}/file"),
+    "no config of models": ("--modules", "{tmp}", "--lm-config", ""),
+    "a fallback that there is not": ("--modules", "{tmp}", "--fallback", "lines"),
+    "no fallback": ("--modules", "{tmp}", "--fallback", ""),
     "a setup that is not there": ("--modules", "{tmp}", "--setup", "no_such_game_module"),
     "a setup in a package that is not there": ("--modules", "{tmp}", "--setup", "no_such_game.setup"),
     "an empty setup": ("--modules", "{tmp}", "--setup", ""),
@@ -136,7 +142,9 @@ def test_a_bad_value_is_one_line_and_exit_status_1(
     assert capsys.readouterr().out == ""
 
 
-@pytest.mark.parametrize("option", ["--debounce", "--rescan", "--modules", "--setup", "--lm"])
+@pytest.mark.parametrize(
+    "option", ["--debounce", "--rescan", "--modules", "--setup", "--lm", "--lm-config", "--fallback"]
+)
 def test_a_bad_value_names_its_option(option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The operator finds the place on the command line."""
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -182,7 +190,7 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
         parse("--help", nodaemon=None)
     assert not caught.value.code
     text = capsys.readouterr().out
-    for option in ("--modules", "--debounce", "--rescan", "--poll", "--setup", "--lm"):
+    for option in ("--modules", "--debounce", "--rescan", "--poll", "--setup", "--lm", "--lm-config", "--fallback"):
         assert option in text
 
 
@@ -242,7 +250,7 @@ def run_setup(modules: Path, setup: Any, monkeypatch: pytest.MonkeyPatch) -> Any
     if setup is not None:
         module.setup = setup  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "game_setup", module)
-    monkeypatch.setattr("dspyreload.tap.importlib.util.find_spec", lambda name: object())
+    monkeypatch.setattr("dspyreload.setups.importlib.util.find_spec", lambda name: object())
     service = made("--modules", str(modules), "--setup", "game_setup")
     next(iter(service)).startService()
     return engine_of(service)

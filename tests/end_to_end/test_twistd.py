@@ -119,7 +119,7 @@ def test_help_names_each_option_that_works() -> None:
     options = {
         word.rstrip("=,") for word in command.text.split() if word.startswith("--") and word.endswith(("=", ","))
     }
-    assert {"--modules", "--debounce", "--rescan", "--setup", "--lm"} <= options
+    assert {"--modules", "--debounce", "--rescan", "--setup", "--lm", "--lm-config", "--fallback"} <= options
     assert "--poll" in command.text
     assert "--http" not in command.text
 

@@ -1,0 +1,40 @@
+"""The game's module that registers what it needs: ``--setup dotted.module``."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from dspyreload.errors import DSPyReloadError
+from dspyreload.model.faults import shown
+
+if TYPE_CHECKING:
+    from dspyreload.engine import DSPyEngine
+
+__all__ = ["find_setup", "run_setup"]
+
+
+def find_setup(name: str) -> str | None:
+    """Look for the module, in the current directory too; return what is wrong, or None."""
+    here = os.getcwd()
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    # Only the top of a.b.c: to find the rest would run a, and the process may still fork and drop its privileges.
+    top = name.partition(".")[0]
+    if not top.isidentifier() or importlib.util.find_spec(top) is None:
+        return f"--setup {shown(name)}: there is no module {shown(top)!r} in {shown(here)} or on the path"
+    return None
+
+
+def run_setup(name: str, engine: DSPyEngine) -> None:
+    """Import the module and call its ``setup(engine)``.
+
+    :raises DSPyReloadError: where that fails.
+    """
+    try:
+        importlib.import_module(name).setup(engine)
+    except Exception as error:
+        raise DSPyReloadError(f"--setup {name} failed: {type(error).__name__}: {error}") from error

@@ -1,0 +1,1 @@
+"""Calls as the reactor sees them: Deferreds, streams, leases."""
