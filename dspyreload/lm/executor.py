@@ -14,23 +14,25 @@ __all__ = ["DaemonExecutor", "DaemonLoop"]
 
 _Work = tuple["concurrent.futures.Future[Any]", Callable[[], Any]]
 
-_MOST = 16
+_MOST = 6
 
 
 class DaemonExecutor(concurrent.futures.Executor):
-    """Runs functions in up to ``most`` daemon threads. Those of the standard library are joined when Python ends."""
+    """Runs functions in ``most`` daemon threads, started with the first calls.
+
+    Those of the standard library are joined when Python ends.
+    """
 
     def __init__(self, most: int = _MOST) -> None:
         self._most = most
         self._work: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
-        self._idle = threading.Semaphore(0)
         self._threads: list[threading.Thread] = []
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **options: Any) -> concurrent.futures.Future[Any]:
         """Run a function; the future has what it returns or raises."""
         future: concurrent.futures.Future[Any] = concurrent.futures.Future()
         self._work.put((future, lambda: function(*args, **options)))
-        if not self._idle.acquire(blocking=False) and len(self._threads) < self._most:
+        if len(self._threads) < self._most:
             thread = threading.Thread(target=self._run, name="dspyreload-work", daemon=True)
             self._threads.append(thread)
             thread.start()
@@ -56,7 +58,17 @@ class DaemonExecutor(concurrent.futures.Executor):
                 except BaseException as error:
                     future.set_exception(error)
             del work, future, function
-            self._idle.release()
+
+
+_QUICK = frozenset({("dspy.clients.execution", "prepare")})
+"""What DSPy runs in a thread for each request though it only computes: two switches of threads for a tenth of a
+millisecond. (It reads files for a ``Request`` with media in it, which no adapter of DSPy makes.)"""
+
+
+def _is_quick(function: Callable[..., Any]) -> bool:
+    args = getattr(function, "args", ())  # asyncio.to_thread makes a partial of a context's run
+    inner = args[0] if args else None
+    return (getattr(inner, "__module__", None), getattr(inner, "__name__", None)) in _QUICK
 
 
 class DaemonLoop(asyncio.SelectorEventLoop):
@@ -72,4 +84,14 @@ class DaemonLoop(asyncio.SelectorEventLoop):
         """Run a function in the executor that is named, or in ours."""
         if executor is not None:
             return super().run_in_executor(executor, function, *args)
+        if _is_quick(function):
+            return self._at_once(function, *args)
         return asyncio.wrap_future(self.executor.submit(function, *args), loop=self)
+
+    def _at_once(self, function: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
+        future = self.create_future()
+        try:
+            future.set_result(function(*args))
+        except Exception as error:
+            future.set_exception(error)
+        return future

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -65,6 +67,21 @@ def test_an_edit_is_heard_in_the_same_connection(tmp_path: Path, reactor: str) -
     assert "Traceback" not in server.text
 
 
+def test_the_keeper_looks_before_he_answers(tmp_path: Path) -> None:
+    """His tool runs in the server, for the guest who asks; the next sentence is of what was saved meanwhile."""
+    with tavern(tmp_path, "default") as (server, port), guest(port) as say:
+        heard = say("keeper: What is there on the shelf?")
+        assert heard.startswith("The keeper: Ale, dark ale")
+        assert heard.endswith(", demos, look_at_shelf]")
+        server.wait_for(r"the keeper looks at the drinks for the guest from IPv4Address\(type='TCP', host='127.0.0.1'")
+        file = tmp_path / "tavern" / "modules" / "tavern" / "keeper.json"
+        file.write_text(file.read_text().replace("Ale, dark ale, and", "Ale, and"))
+        server.wait_for(r"tavern\.keeper is live")
+        assert say("What is there on the shelf?").startswith("The keeper: Ale, and something green")
+        server.end()
+    assert "Traceback" not in server.text
+
+
 def test_a_shared_text_file_changes_who_includes_it(tmp_path: Path) -> None:
     """The bard includes the house rules: saving them makes a new version of the bard, and of nobody else."""
     with tavern(tmp_path, "default") as (server, port), guest(port) as say:
@@ -92,5 +109,38 @@ def test_five_lines_in_a_tac_make_a_server_live(tmp_path: Path) -> None:
             file.write("Hello, good evening!\r\n")
             file.flush()
             assert file.readline().strip() == "Is it? My arms say otherwise."
+        server.end()
+    assert "Traceback" not in server.text
+
+
+PROGRAM = """
+import dspy
+
+
+class QuestWriter(dspy.Module):
+    def __init__(self):
+        super().__init__()
+        self.plan = dspy.Predict("topic -> plan")
+        self.write = dspy.Predict("topic, plan -> text")
+
+    async def aforward(self, topic):
+        plan = (await self.plan.acall(topic=topic)).plan
+        return await self.write.acall(topic=topic, plan=plan)
+"""
+
+
+def test_two_lines_serve_a_dspy_program(tmp_path: Path) -> None:
+    """The composition of the README for who has one, word for word but for the model; what is saved is live."""
+    readme = (ROOT / "README.md").read_text()
+    block = next(part for part in readme.split("```python\n")[1:] if "engine.programs.register" in part).split("```")[0]
+    assert len(block.splitlines()) < 20
+    (tmp_path / "game.tac").write_text(block.replace("openai/gpt-4o-mini", "demos"))
+    (tmp_path / "quests.py").write_text(PROGRAM)
+    (tmp_path / "programs" / "quest").mkdir(parents=True)
+    with running(*twistd("-ny", "game.tac"), cwd=tmp_path, PYTHONPATH=str(tmp_path)) as server:
+        server.wait_for("watching .*; 0 modules live")
+        save = "from quests import QuestWriter; QuestWriter().save('programs/quest/writer.json')"
+        subprocess.run([sys.executable, "-c", save], cwd=tmp_path, check=True, timeout=LIMIT)
+        server.wait_for(r"quest\.writer is live: version [0-9a-f]{12}, generation 2")
         server.end()
     assert "Traceback" not in server.text

@@ -237,6 +237,22 @@ class TestGoing:
         assert {**await soon(listen(game, Ear()))} == SAID
 
     @in_reactor
+    async def test_who_goes_while_listening_hears_no_more(self, engine: MakeEngine, server: ChatServer) -> None:
+        """A game may cancel from within ``on_chunk``: what was on its way by then is dropped."""
+        server.answers = [SAID]
+        game = engine(lms={"real": settings(server)})
+        heard: list[Chunk] = []
+
+        def hear(chunk: Chunk) -> None:
+            heard.append(chunk)
+            stream.cancel()
+
+        stream = game.stream("npc.smith", on_chunk=hear, **HELLO)
+        await failure_of(stream, CancelledError)
+        assert {**await soon(listen(game, Ear()))} == SAID  # by then all of it has come
+        assert len(heard) == 1
+
+    @in_reactor
     async def test_leaving_an_iterator_closes_the_connection(self, engine: MakeEngine, server: ChatServer) -> None:
         """``aclose`` after a ``break`` ends the call."""
         server.answers = [Hang(HALF, TEXT)]
