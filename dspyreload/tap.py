@@ -130,13 +130,18 @@ def _read_lms(path: str) -> dict[str, LMSettings]:
 class _Setup(Service):
     """Runs the game's ``setup(engine)``, and ends the engine with the process."""
 
-    def __init__(self, engine: DSPyEngine, module: str | None) -> None:
-        self._engine, self._module = engine, module
+    def __init__(self, engine: DSPyEngine, module: str | None, lms: Collection[str]) -> None:
+        self._engine, self._module, self._lms = engine, module, lms
 
     def startService(self) -> None:
         super().startService()
         if self._module is not None:
             run_setup(self._module, self._engine)
+        if self._engine.lm is None and self._lms:
+            _log.warn(
+                "none of the LMs {names} is chosen for modules that name none: use --lm, or call one of them default",
+                names=", ".join(sorted(self._lms)),
+            )
         if self._engine.lm is not None:
             self._engine.warm().addErrback(self._not_warm)
 
@@ -181,7 +186,7 @@ def makeService(options: Options) -> IService:
         options["modules"], lm=options["lm"], lms=options["lms"], fallback=options["fallback"], load=False
     )
     service = MultiService()
-    _Setup(engine, options["setup"]).setServiceParent(service)
+    _Setup(engine, options["setup"], options["lms"]).setServiceParent(service)
     HotReloadService(engine, options["config"]).setServiceParent(service)
     daemonized = options.parent is not None and not options.parent.get("nodaemon")
     if daemonized and hasattr(signal, "SIGHUP"):

@@ -19,10 +19,11 @@ from dspyreload.errors import (
     NoLM,
     ReplyRefused,
 )
+from dspyreload.lm.demos import NAME as DEMOS
 from dspyreload.lm.fallback import Fallback
 from dspyreload.lm.health import Health
 from dspyreload.lm.limiting import Limiter
-from dspyreload.lm.models import Chosen, LanguageModels, import_dspy, is_lm_failure
+from dspyreload.lm.models import Chosen, LanguageModels, import_dspy, is_lm_failure, is_out_of_form
 from dspyreload.lm.pace import Pace
 from dspyreload.lm.pool import ThreadPool
 from dspyreload.lm.preview import Captured, capturing
@@ -181,12 +182,10 @@ class Invoking:
         if self._places is None:
             self._places = asyncio.Semaphore(self._max_concurrency)
             self._pool = self._pool or ThreadPool(self._max_concurrency)
-        async with self._places:
+        # The model's own first: who waits for a slow one takes no place from those who ask another.
+        async with chosen.places or contextlib.nullcontext(), self._places:
             await self._pace.turn()
-            if chosen.places is None:
-                return await self._spoken(dspy, call, program, chosen, spent)
-            async with chosen.places:
-                return await self._spoken(dspy, call, program, chosen, spent)
+            return await self._spoken(dspy, call, program, chosen, spent)
 
     async def _spoken(self, dspy: Any, call: Call, program: Program, chosen: Chosen, spent: Spent) -> Reply:
         # What a filter has not seen nobody may hear.
@@ -221,7 +220,9 @@ class Invoking:
         except DSPyReloadError:
             raise
         except Exception as error:
-            if is_lm_failure(error):
+            if is_out_of_form(error):
+                self._health.succeeded(chosen.name)
+            elif is_lm_failure(error) and chosen.name != DEMOS:
                 self._health.failed(chosen.name, self.models.reason_of(error), call)
             raise LMFailed(call.version.module_id, chosen.name, self.models.reason_of(error)) from error
         finally:

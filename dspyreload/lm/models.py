@@ -17,7 +17,7 @@ from dspyreload.model.faults import shown
 from dspyreload.model.manifest import ModuleEntry
 from dspyreload.model.registrations import LMBounds
 
-__all__ = ["Chosen", "LanguageModels", "import_dspy", "is_lm_failure"]
+__all__ = ["Chosen", "LanguageModels", "import_dspy", "is_lm_failure", "is_out_of_form"]
 
 _CONNECTIONS = 100  # as many has DSPy's client; the next call would wait there, and fail when its time is over
 
@@ -85,6 +85,10 @@ class LanguageModels:
     def reason_of(self, error: BaseException) -> str:
         """Say what an exception says, harmless, short, and without our keys, which a server may have repeated."""
         text = str(error) or type(error).__name__
+        if is_out_of_form(error):  # its text quotes the answer, and that may be a player's words
+            signature: Any = vars(error).get("signature")
+            wanted = ", ".join(map(repr, signature.output_fields))
+            text = f"its answer does not keep to the format; the fields are {wanted}"
         for key in self._keys:
             text = text.replace(key, "***")
         return shown(text, 500)
@@ -141,10 +145,19 @@ def _make(dspy: Any, settings: LMSettings) -> Any:
 
 
 def is_lm_failure(error: Exception) -> bool:
-    """Say whether an error is of the language model's side, and not of the program's or of the format of an answer."""
-    from dspy.utils.exceptions import LMError
+    """Say whether an error is the language model's, and not the program's, the prompt's or of one answer's form."""
+    from dspy.utils.exceptions import LMError, LMInvalidRequestError, LMUnsupportedModelError
 
+    if isinstance(error, LMInvalidRequestError):  # a prompt that is too long, say: the next one may be shorter
+        return isinstance(error, LMUnsupportedModelError)
     return isinstance(error, (LMError, TimeoutError, OSError))
+
+
+def is_out_of_form(error: BaseException) -> bool:
+    """Say whether a language model answered, and DSPy could not read its answer."""
+    from dspy.utils.exceptions import AdapterParseError
+
+    return isinstance(error, AdapterParseError)
 
 
 def import_dspy() -> Any:

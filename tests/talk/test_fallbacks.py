@@ -41,7 +41,7 @@ FAILS: dict[str, tuple[Any, type[Exception], str]] = {
     "no such key": (Refuse(401, "bad key"), LMFailed, "the LM real failed: [openai/anything] bad key"),
     "dies": (Die(), LMFailed, "the LM real failed: [openai/anything] server closed connection"),
     "dies in the middle": (Die(1), LMFailed, "the LM real failed: [openai/anything] connection closed"),
-    "nonsense": ("Grmbl.", LMFailed, "the LM real failed: LM response cannot be serialized to a JSON object"),
+    "nonsense": ("Grmbl.", LMFailed, "the LM real failed: its answer does not keep to the format"),
     "half of it": ({"response": "Aye."}, LMFailed, "the LM real failed: "),
 }
 """How a server fails, what that is without a fallback, and the words of it."""

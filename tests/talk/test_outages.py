@@ -1,0 +1,68 @@
+"""What is an outage of a language model, and what is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dspyreload.testing import ChatServer, Refuse, ScriptedLM
+from tests.conftest import Save, module_text
+from tests.talk import real
+from tests.talk.conftest import AYE, HELLO, MakeEngine, in_reactor, soon
+from tests.talk.real import Game, settings
+
+pytestmark = pytest.mark.usefixtures("smith")
+
+alone, held, server = real.alone, real.held, real.server
+
+
+@pytest.mark.parametrize("answer", [Refuse(400, "the prompt is too long"), "Grmbl."], ids=["refused", "out of form"])
+@in_reactor
+async def test_what_one_prompt_brings_about_is_none(engine: MakeEngine, server: ChatServer, answer: object) -> None:
+    """A prompt that is too long, and an answer out of form, say nothing of the next call: all go on asking."""
+    server.answers = [answer]
+    game = Game(engine, server)
+    assert [await game.fallback() for _ in range(4)] == ["demos"] * 4
+    server.answers = [AYE]
+    assert await game.fallback() == ""
+    assert game.events == []
+
+
+@in_reactor
+async def test_an_answer_out_of_form_ends_one(engine: MakeEngine, server: ChatServer) -> None:
+    """The model answers again, whatever it says."""
+    game = Game(engine, server)
+    await game.break_down()
+    game.clock.now += 1
+    server.answers = ["Grmbl."]
+    assert await game.fallback() == "demos"
+    assert game.state.healthy
+
+
+@in_reactor
+async def test_the_demonstrations_have_none(engine: MakeEngine, save: Save) -> None:
+    """A module without demonstrations does not take the LM ``demos`` away from those that have some."""
+    save("mute.json", module_text("npc.mute", demos=[], fallback=[{"response": "Hm."}]))
+    game = engine("demos", fallback="demos")
+    await soon(game.reload_all())
+    for _ in range(4):
+        assert (await soon(game.invoke("npc.mute", **HELLO))).fallback == "lines"
+    reply = await soon(game.invoke("npc.smith", **HELLO))
+    assert (reply.lm, reply.fallback) == ("demos", "")
+
+
+@in_reactor
+async def test_a_slow_model_takes_no_place_from_another(
+    engine: MakeEngine, held: real.HeldServer, modules: Path
+) -> None:
+    """Who waits for one that takes one call at a time holds none of the engine's places."""
+    lms = {"slow": {**settings(held), "concurrency": 1}}
+    game = engine(lms=lms, max_concurrency=2)
+    slow = [game.invoke("npc.smith", lm="slow", **HELLO) for _ in range(3)]
+    await held.next()
+    quick = await soon(game.invoke("npc.smith", lm=ScriptedLM(AYE).lm, **HELLO))
+    assert dict(quick) == AYE
+    for call in slow:
+        call.addErrback(lambda _failure: None)
+        call.cancel()
