@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 
-import attrs
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
@@ -19,6 +18,7 @@ from dspyreload.config import HotReloadConfig
 from dspyreload.disk.scan import Request, RootMissing
 from dspyreload.errors import HotReloadFailed, ServiceStopped
 from dspyreload.live.debounce import QuietWindow
+from dspyreload.live.hints import Hints
 from dspyreload.live.live import Live
 from dspyreload.live.one_pass import OnePass
 from dspyreload.live.report import report, report_pending, report_root
@@ -39,22 +39,6 @@ _log = Logger(namespace="dspyreload")
 
 _LONGEST_BACK_OFF = 30.0
 _STOP_LIMIT = 3.0
-
-
-@attrs.define
-class _Hints:
-    """What is known to have perhaps changed since the last pass began."""
-
-    whole: bool = False
-    deep: bool = False
-    paths: set[str] = attrs.field(factory=set)
-    names: set[str] = attrs.field(factory=set)
-
-    def add(self, paths: Iterable[str] | None, *, deep: bool = False, names: Iterable[str] = ()) -> None:
-        self.whole = self.whole or paths is None
-        self.deep = self.deep or deep
-        self.paths.update(paths or ())
-        self.names.update(names)
 
 
 class Passes:
@@ -91,7 +75,7 @@ class Passes:
         self._validators.decided = self._decided
         self._start_thread = start_thread
         self._known = Known()
-        self._hints = _Hints()
+        self._hints = Hints()
         self._waiters = Waiters()
         self._window: QuietWindow | None = None
         self._back_off: IDelayedCall | None = None
@@ -154,7 +138,7 @@ class Passes:
 
         :raises RootMissing: where the directory is not there.
         """
-        hints = _Hints()
+        hints = Hints()
         hints.add(paths, names=names)
         snapshot = self.live.snapshot
         ripe = None if snapshot.generation == 0 else frozenset[str]()  # later a first look removes and rejects nothing
@@ -177,7 +161,7 @@ class Passes:
         """
         self.active = self._pending_said = False
         self._validators.stop()
-        self._hints, self._due = _Hints(), False
+        self._hints, self._due = Hints(), False
         if self._window is not None:
             self._window.cancel()
         if self._back_off is not None:
@@ -201,7 +185,7 @@ class Passes:
             self._window = QuietWindow(self._clock(), self._begin, self.config.debounce, self.config.max_wait)
         return self._window
 
-    def _request(self, hints: _Hints, asked: frozenset[str], ripe: frozenset[str] | None) -> Request:
+    def _request(self, hints: Hints, asked: frozenset[str], ripe: frozenset[str] | None) -> Request:
         snapshot, config = self.live.snapshot, self.config
         return Request(
             root=self.root,
@@ -226,7 +210,7 @@ class Passes:
             return
         if self._window is not None:
             self._window.cancel()
-        hints, self._hints, self._due = self._hints, _Hints(), False
+        hints, self._hints, self._due = self._hints, Hints(), False
         aboard = self._waiters.aboard()
         work = OnePass(
             self._request(hints, frozenset(aboard.asked), None),
@@ -243,7 +227,7 @@ class Passes:
             self._running = None
             self._failed(Failure(), hints, aboard)
 
-    def _finished(self, token: object, outcome: Plan | Failure, hints: _Hints, aboard: Aboard) -> None:
+    def _finished(self, token: object, outcome: Plan | Failure, hints: Hints, aboard: Aboard) -> None:
         if token is not self._running:
             if token in self._left:
                 self._left.pop(token).callback(None)
@@ -289,7 +273,7 @@ class Passes:
 
     # What goes wrong
 
-    def _failed(self, failure: Failure, hints: _Hints, aboard: Aboard) -> None:
+    def _failed(self, failure: Failure, hints: Hints, aboard: Aboard) -> None:
         if failure.check(RootMissing):
             reason = f"the modules directory can't be looked at ({shown(str(failure.value))})"
             if not self._root_said:

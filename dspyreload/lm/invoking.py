@@ -209,7 +209,8 @@ class Invoking:
         trail: list[ToolCall] = []
         try:
             if program.module.tool_enabled:
-                fields = await self._with_tools(call, run, trail, in_the_game)
+                toolbox = self._tools.of(call.version.module_id)
+                fields = await run.with_tools(call.inputs, toolbox, tools, trail, self._max_iterations)
             else:
                 fields = await run.once(call.inputs)
         except asyncio.CancelledError as error:
@@ -232,17 +233,6 @@ class Invoking:
         return Reply(
             fields, call.version.module_id, call.version.version, call.generation, chosen.name, tool_calls=tuple(trail)
         )
-
-    async def _with_tools(self, call: Call, run: Run, trail: list[ToolCall], on_reactor: Any) -> dict[str, Any]:
-        """Ask, run the tool that is asked for, tell what came of it, and ask again."""
-        toolbox = self._tools.of(call.version.module_id)
-        for _ in range(self._max_iterations):
-            fields = await run.once(with_tools(call.inputs, toolbox, trail))
-            want = run.wanted(fields)
-            if want is None:
-                return fields
-            trail.append(await run.use(toolbox, want, call.context, on_reactor))
-        raise MaxIterationsReached(call.version.module_id, tuple(trail))
 
     # In place of a reply
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
 
+from dspyreload.errors import MaxIterationsReached
 from dspyreload.lm.marking import harmless
 from dspyreload.lm.pool import ThreadPool
 from dspyreload.lm.programs import Program
+from dspyreload.lm.react import Running
 from dspyreload.lm.reply import ToolCall, Usage
 from dspyreload.lm.streaming import Sender
 from dspyreload.lm.tools import Toolbox, Wanted, wanted
@@ -102,26 +104,33 @@ class Run:
                     for name, entries in tracker.usage_data.items():
                         outer.usage_data[name].extend(entries)
 
-    def wanted(self, fields: Mapping[str, Any]) -> Wanted | None:
-        """Return the tool call that the output fields ask for."""
-        return wanted(fields.get("tool_call"))
+    async def with_tools(
+        self, inputs: Mapping[str, Any], toolbox: Toolbox, game: Running, trail: list[ToolCall], most: int
+    ) -> dict[str, Any]:
+        """Ask, run the tool that is asked for, tell what came of it, and ask again.
 
-    async def use(
-        self,
-        toolbox: Toolbox,
-        want: Wanted,
-        context: Any,
-        on_reactor: Callable[[str, Callable[[], Any]], Awaitable[Any]],
-    ) -> ToolCall:
-        """Run a tool; what goes wrong is what the language model is told."""
-        fault = want.fault or toolbox.fault(want.name, want.args)
-        if fault is not None:
-            return ToolCall(want.name, want.args, error=fault)
-        try:
-            result = await on_reactor(want.name, toolbox.bound(want.name, want.args, context))
-        except Exception as error:
-            return ToolCall(want.name, want.args, error=shown(f"{type(error).__name__}: {error}", 500))
-        return ToolCall(want.name, want.args, result)
+        :param trail: takes each tool that ran.
+        :raises MaxIterationsReached: where ``most`` answers each ask for a tool.
+        """
+        for _ in range(most):
+            fields = await self.once(with_tools(inputs, toolbox, trail))
+            want = wanted(fields.get("tool_call"))
+            if want is None:
+                return fields
+            trail.append(await _used(toolbox, want, game))
+        raise MaxIterationsReached(self._program.version.module_id, tuple(trail))
+
+
+async def _used(toolbox: Toolbox, want: Wanted, game: Running) -> ToolCall:
+    """Run a tool; what goes wrong is what the language model is told."""
+    fault = want.fault or toolbox.fault(want.name, want.args)
+    if fault is not None:
+        return ToolCall(want.name, want.args, error=fault)
+    try:
+        result = await game.on_reactor(want.name, toolbox.bound(want.name, want.args, game.context))
+    except Exception as error:
+        return ToolCall(want.name, want.args, error=shown(f"{type(error).__name__}: {error}", 500))
+    return ToolCall(want.name, want.args, result)
 
 
 def with_tools(inputs: Mapping[str, Any], toolbox: Toolbox, trail: Sequence[ToolCall]) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import attrs
 
-from dspyreload.model.changes import Changes, and_more
-from dspyreload.model.claimed import claimants, plan_claimed
+from dspyreload.model.answers import answers_of, rejection
+from dspyreload.model.changes import Changes
+from dspyreload.model.claimed import plan_claimed
 from dspyreload.model.events import (
     HotReloadEvent,
     ManifestChanged,
@@ -25,7 +26,7 @@ from dspyreload.model.events import (
 from dspyreload.model.faults import Fault
 from dspyreload.model.finding import Finding, Kind, Known, Look
 from dspyreload.model.listed import plan_listed
-from dspyreload.model.manifest import MANIFEST, NOTHING_LISTED, ModuleManifest, fold
+from dspyreload.model.manifest import NOTHING_LISTED, ModuleManifest
 from dspyreload.model.snapshot import Snapshot
 
 __all__ = ["Plan", "apply", "make_plan"]
@@ -121,7 +122,7 @@ def _plan(changes: Changes, asked: frozenset[str]) -> Plan:
         for name, version in sorted(changes.live.items())
     )
     deleted = tuple(ModuleDeleted(generation=number, module_id=name) for name in gone)
-    errors = tuple(_error(after, *error) for error in sorted(changes.errors, key=lambda error: error[0]))
+    errors = tuple(rejection(after, *error) for error in sorted(changes.errors, key=lambda error: error[0]))
     skipped = tuple(
         ModuleSkipped(generation=number, module_id=name)
         for name in sorted(set(changes.skipped))
@@ -137,7 +138,7 @@ def _plan(changes: Changes, asked: frozenset[str]) -> Plan:
         errors=errors,
         skipped=skipped,
         retired=(*changes.live, *gone),
-        answers=_answers(changes, after, events, asked),
+        answers=answers_of(changes, after, events, asked),
         again=frozenset(changes.suspects),
         notes=_unlisted(changes),
         warnings=(*changes.warnings, *_remarks(changes), *_problems(changes)),
@@ -171,74 +172,6 @@ def _manifest_event(before: Snapshot, after: Snapshot) -> tuple[ManifestChanged,
             removed=tuple(sorted(old.keys() - new.keys())),
         ),
     )
-
-
-def _error(after: Snapshot, path: str, fault: Fault, module_id: str | None) -> ReloadError:
-    version = after.get(module_id) if module_id is not None else None
-    serving = version.version if version is not None else None
-    if path == MANIFEST and after.manifest is not None:
-        serving = after.manifest.digest or None
-    return ReloadError(
-        generation=after.generation,
-        path=path,
-        error=fault.message,
-        line=fault.line,
-        column=fault.column,
-        module_id=module_id,
-        serving=serving,
-    )
-
-
-def _answers(
-    changes: Changes, after: Snapshot, events: tuple[HotReloadEvent, ...], asked: frozenset[str]
-) -> dict[str, HotReloadEvent | None]:
-    answers: dict[str, HotReloadEvent | None] = {}
-    by_id = {str(getattr(event, "module_id", "")): event for event in reversed(events)} if asked else {}
-    for module_id in asked:
-        paths = _paths_of(changes, module_id)
-        if any(path in changes.suspects or _is_checked(changes, path) for path in paths):
-            continue
-        event: HotReloadEvent | None = by_id.get(module_id)
-        if event is None:
-            found = [finding for path in sorted(paths) if (finding := changes.latest(path)) is not None]
-            broken = next((finding for finding in found if finding.fault is not None), None)
-            if _held_back(changes, after, module_id):
-                event = _error(
-                    after, MANIFEST, Fault("it waits with manifest.json, which waits for other files"), module_id
-                )
-            elif broken is not None and broken.fault is not None:
-                event = _error(after, broken.path, and_more(broken.fault, broken.more), module_id)
-            elif waiting := [finding for finding in found if finding.waits_for is not None]:
-                event = _error(after, waiting[0].path, Fault(f"it waits: {waiting[0].waits_for}"), module_id)
-            elif module_id in after:
-                event = ModuleSkipped(generation=after.generation, module_id=module_id)
-        answers[module_id] = event
-    return answers
-
-
-def _is_checked(changes: Changes, path: str) -> bool:
-    finding = changes.latest(path)
-    return finding is not None and finding.kind is Kind.CHECKING
-
-
-def _held_back(changes: Changes, after: Snapshot, module_id: str) -> bool:
-    """Say whether a good file does not go live because it belongs to a manifest that waits."""
-    desired = changes.seen.desired
-    if desired is None or desired is after.manifest or module_id not in desired.modules:
-        return False
-    finding = changes.latest(desired[module_id].path)
-    version = finding.version if finding is not None else None
-    return version is not None and not version.serves_as(after.get(module_id))
-
-
-def _paths_of(changes: Changes, module_id: str) -> set[str]:
-    paths = set(claimants(changes, fold(module_id)))
-    if module_id in changes.snapshot:
-        paths.add(changes.snapshot[module_id].path)
-    desired = changes.seen.desired
-    if desired is not None and module_id in desired.modules:
-        paths.add(desired[module_id].path)
-    return paths
 
 
 def _unlisted(changes: Changes) -> tuple[tuple[str, Fault], ...]:
