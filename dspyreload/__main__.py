@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
 def _check(options: argparse.Namespace) -> int:
     directory = os.path.abspath(options.directory)  # a setup may go elsewhere
     registrations, refuses = _registered(options)
-    remarks = check_directory(directory, HotReloadConfig(), registrations, refuses)
+    remarks = check_directory(directory, HotReloadConfig(), registrations, refuses, complete=bool(options.setup))
     faults = sum(remark.level == "fault" for remark in remarks)
     if options.json:
         print(json.dumps([attrs.asdict(remark) for remark in remarks], indent=2))

@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 
 from dspyreload.config import HotReloadConfig
 from dspyreload.engine import DSPyEngine
-from dspyreload.errors import LMConfigInvalid
+from dspyreload.errors import DSPyReloadError, LMConfigInvalid
 from dspyreload.live.service import HotReloadService
 from dspyreload.lm.demos import NAME as DEMOS
 from dspyreload.lmconfig import LMSettings, check_keys, read_lm_config
@@ -136,7 +136,11 @@ class _Setup(Service):
     def startService(self) -> None:
         super().startService()
         if self._module is not None:
-            run_setup(self._module, self._engine)
+            try:
+                run_setup(self._module, self._engine)
+            except DSPyReloadError as error:
+                _log.error("{error}", error=str(error))
+                raise SystemExit(str(error)) from None  # one line: twistd would print its own frames around it
         if self._engine.lm is None and self._lms:
             _log.warn(
                 "none of the LMs {names} is chosen for modules that name none: use --lm, or call one of them default",

@@ -105,12 +105,12 @@ class TestWhatTheGameRegisters:
         assert status == 1
         assert "Decision configuration refers to unsupported outputs" in line
 
-    def test_what_is_still_not_registered_stays_a_warning(self, modules: Path, capsys: Output, game: Game) -> None:
-        """A setup that registers other things leaves the rest to the server."""
+    def test_what_is_still_not_registered_is_a_fault(self, modules: Path, capsys: Output, game: Game) -> None:
+        """Nobody else will register it: the name in the file, or in the manifest, is wrong."""
         saved(modules, "other.json")
         status, (line,), _err = check(modules, "--setup", game(REGISTER), capsys=capsys)
-        assert status == 0
-        assert 'warning: it is a saved DSPy program, and no program is registered as "other"' in line
+        assert status == 1
+        assert ': it is a saved DSPy program, and no program is registered as "other"' in line
 
 
 class TestItsValidators:
@@ -178,12 +178,13 @@ class TestTheSetupItself:
     @pytest.mark.parametrize(
         ("text", "reason"),
         [
-            ("def setup(engine):\n    raise OSError('port 4000\\nis taken')\n", r"OSError: port 4000\nis taken"),
-            ("import nowhere_at_all\n", "ModuleNotFoundError: No module named 'nowhere_at_all'"),
+            ("def setup(engine):\n    raise OSError('port 4000\\nis taken')\n",
+             r"OSError: port 4000\nis taken (gamesetup.py, line 2)"),
+            ("import nowhere_at_all\n", "ModuleNotFoundError: No module named 'nowhere_at_all' (gamesetup.py, line 1)"),
             ("x = = 1\n", "SyntaxError: invalid syntax (gamesetup.py, line 1)"),
-            ("", "AttributeError: module 'gamesetup' has no attribute 'setup'"),
+            ("", "TypeError: the module has no function setup(engine)"),
             ("def setup(engine): engine.signatures.register('a', 1)\n",
-             "SignatureRefused: 'a': a dspy.Signature class is needed, not 1"),
+             "SignatureRefused: 'a': a dspy.Signature class is needed, not 1 (gamesetup.py, line 1)"),
         ],
     )  # fmt: skip
     def test_one_that_fails_is_one_line(

@@ -16,7 +16,7 @@ from twisted.application.service import MultiService
 from twisted.python import usage
 from twisted.trial import unittest as trial
 
-from dspyreload import DSPyReloadError, HotReloadConfig, HotReloadService, tap
+from dspyreload import HotReloadConfig, HotReloadService, tap
 from dspyreload.testing import ReactorClock
 from tests.conftest import Save, module_text
 
@@ -164,7 +164,7 @@ def test_a_setup_whose_package_raises_ends_the_start(modules: Path, game: Callab
     game("game_broken/__init__.py", "raise RuntimeError('no database')\n")
     game("game_broken/setup.py", "def setup(engine): pass\n")
     service = made("--modules", str(modules), "--setup", "game_broken.setup")
-    with pytest.raises(DSPyReloadError, match=r"game_broken\.setup.*no database"):
+    with pytest.raises(SystemExit, match=r"game_broken\.setup.*no database"):
         next(iter(service)).startService()
 
 
@@ -272,7 +272,7 @@ def test_a_setup_that_fails_ends_the_start(
     modules: Path, monkeypatch: pytest.MonkeyPatch, setup: Any, word: str
 ) -> None:
     """It names the module and what it raised, or that it has no function setup."""
-    with pytest.raises(DSPyReloadError, match=f"game_setup.*{word}"):
+    with pytest.raises(SystemExit, match=f"game_setup.*{word}"):
         run_setup(modules, setup, monkeypatch)
 
 

@@ -36,12 +36,15 @@ def check_directory(
     config: HotReloadConfig,
     registrations: Registrations = NOTHING,
     refuses: Callable[[str, ModuleVersion], str | None] = lambda path, version: "",
+    *,
+    complete: bool = False,
 ) -> list[Remark]:
     """Read a directory as a server would at its start, and return all that is wrong or odd, by path and line.
 
     :param registrations: what the game registers; without it, modules that need some of it are a warning.
     :param refuses: says what the game has against a version at a path: "" for nothing, None where only the server can
         tell.
+    :param complete: the game registers no more than that: what waits for more is a fault.
     :raises RootMissing: where the directory can't be looked at.
     """
     known = Known()
@@ -78,8 +81,9 @@ def check_directory(
             elif verdict:
                 remarks.append(_remark(path, "fault", Fault(f"the game refuses it: {verdict}")))
         if finding.waits_for is not None:
-            message = f"{finding.waits_for}; what only the game knows is not checked"
-            remarks.append(_remark(path, "warning", Fault(message)))
+            level = "fault" if complete else "warning"
+            message = finding.waits_for if complete else f"{finding.waits_for}; what only the game knows is not checked"
+            remarks.append(_remark(path, level, Fault(message)))
     return sorted(remarks, key=lambda remark: (remark.path, remark.line, remark.column))
 
 

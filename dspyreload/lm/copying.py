@@ -143,7 +143,8 @@ class _Copier:
             if any(isinstance(part, self.dspy.Module) for part in near) or self._finds_own(thing):
                 raise Shared(
                     f"{where} ({type(thing).__name__}) holds a DSPy module that DSPy does not see there; make it an"
-                    " attribute of the program itself, or a list or dict of one"
+                    " attribute of the program itself, or a list or dict of one; if it is another program of the game,"
+                    " reach it through a method or a function"
                 )
 
     def _finds_own(self, thing: Any) -> bool:

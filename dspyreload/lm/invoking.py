@@ -29,7 +29,7 @@ from dspyreload.lm.pool import ThreadPool
 from dspyreload.lm.preview import Captured, capturing
 from dspyreload.lm.programs import Program, Programs, with_lm
 from dspyreload.lm.react import Running, no_tools, running
-from dspyreload.lm.reply import Reply, ToolCall, Usage
+from dspyreload.lm.reply import Reply, Usage
 from dspyreload.lm.running import Run, Spent, with_tools
 from dspyreload.lm.streaming import Sender, whole_fields
 from dspyreload.lm.tools import ToolRegistry
@@ -150,9 +150,12 @@ class Invoking:
         program = self._program(call)
         self._limiter.admit(module_id, call.key, call.inputs)
         chosen = self._choose(dspy, call)
-        if self._fallback.has(program, call.fallback) and (reason := self._health.down(chosen.name, call)) is not None:
+        if (
+            self._fallback.has(program, call.fallback)
+            and (reason := self._health.down(chosen.health, call)) is not None
+        ):
             raise LMFailed(module_id, chosen.name, reason)
-        spent.chosen = chosen.name
+        spent.chosen = chosen.health
         return await self._passed(call, await self._placed(dspy, call, program, chosen, spent))
 
     async def _passed(self, call: Call, reply: Reply, *, whole: bool = False) -> Reply:
@@ -163,7 +166,7 @@ class Invoking:
         if call.filtered is not None:
             reply, whole = await call.filtered(reply), True
         if whole and call.on_chunk is not None:
-            for chunk in whole_fields(reply):
+            for chunk in whole_fields(reply, reply.fallback):
                 call.on_chunk(chunk)
         return reply
 
@@ -205,12 +208,11 @@ class Invoking:
 
         tools = Running(asyncio.get_running_loop(), in_the_game, call.context)
         running.set(tools)
-        spent.speaking = chosen.name
-        trail: list[ToolCall] = []
+        spent.speaking = chosen.health
         try:
             if program.module.tool_enabled:
                 toolbox = self._tools.of(call.version.module_id)
-                fields = await run.with_tools(call.inputs, toolbox, tools, trail, self._max_iterations)
+                fields = await run.with_tools(call.inputs, toolbox, tools, self._max_iterations)
             else:
                 fields = await run.once(call.inputs)
         except asyncio.CancelledError as error:
@@ -222,16 +224,21 @@ class Invoking:
             raise
         except Exception as error:
             if is_out_of_form(error):
-                self._health.succeeded(chosen.name)
+                self._health.succeeded(chosen.health)
             elif is_lm_failure(error) and chosen.name != DEMOS:
-                self._health.failed(chosen.name, self.models.reason_of(error), call)
+                self._health.failed(chosen.health, self.models.reason_of(error), call)
             raise LMFailed(call.version.module_id, chosen.name, self.models.reason_of(error)) from error
         finally:
             tools.end()
-        self._health.succeeded(chosen.name)
+        self._health.succeeded(chosen.health)
         spent.speaking = ""
         return Reply(
-            fields, call.version.module_id, call.version.version, call.generation, chosen.name, tool_calls=tuple(trail)
+            fields,
+            call.version.module_id,
+            call.version.version,
+            call.generation,
+            chosen.name,
+            tool_calls=tuple(tools.trail),
         )
 
     # In place of a reply
@@ -261,11 +268,15 @@ class Invoking:
 
         :raises LMFailed: where the program asks no language model.
         """
-        dspy = await self._import()
-        program = self._program(call)
-        with contextlib.suppress(NoLM):
-            return await self._captured(dspy, call, program, self._choose(dspy, call).model)
-        return await self._captured(dspy, call, program, None)
+        try:
+            async with asyncio.timeout(call.timeout):
+                dspy = await self._import()
+                program, model = self._program(call), None
+                with contextlib.suppress(NoLM):
+                    model = self._choose(dspy, call).model
+                return await self._captured(dspy, call, program, model)
+        except TimeoutError:
+            raise InvokeTimeout(call.version.module_id, call.timeout or 0.0) from None
 
     async def _captured(self, dspy: Any, call: Call, program: Program, model: Any) -> list[dict[str, Any]]:
         self._pool = self._pool or ThreadPool(self._max_concurrency)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,12 +27,14 @@ _CONNECTIONS = 100  # as many has DSPy's client; the next call would wait there,
 class Chosen:
     """A language model for one call.
 
-    :ivar name: what replies, health and the log call it. ``model``: the ``dspy.LM``.
+    :ivar name: what replies and errors call it. ``model``: the ``dspy.LM``.
+    :ivar health: what its health goes by: the name, and a number where another LM without a name of its own has that.
     :ivar places: limits its calls at once; None where nothing does.
     """
 
     name: str
     model: Any
+    health: str
     places: asyncio.Semaphore | None = None
 
 
@@ -49,6 +52,8 @@ class LanguageModels:
         self._made: dict[str, Any] = {}  # those that we made, and close
         self._keys = {key for settings in lms.values() if (key := _key(settings))}
         self._places: dict[str, asyncio.Semaphore] = {}
+        self._labels: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
+        self._counts: dict[str, int] = {}
 
     def bounds(self) -> dict[str, LMBounds]:
         """Return what a manifest entry may ask of each, by name; of the default one under ""."""
@@ -69,10 +74,10 @@ class LanguageModels:
         if lm is None:
             raise NoLM
         if not isinstance(lm, str):
-            return Chosen(str(getattr(lm, "model", type(lm).__name__)), lm)
+            return Chosen(name := str(getattr(lm, "model", type(lm).__name__)), lm, self._label(lm, name))
         settings = self._lms.get(lm)
         if settings is not None and not isinstance(settings, LMSettings):
-            return Chosen(lm, settings)
+            return Chosen(lm, settings, lm)
         if lm not in self._made:
             try:
                 self._made[lm] = _make(dspy, settings or LMSettings(model=lm))
@@ -80,7 +85,16 @@ class LanguageModels:
                 raise LMFailed(module_id, lm, self.reason_of(error)) from error
             limit = settings.concurrency if settings is not None else None
             self._places[lm] = asyncio.Semaphore(limit or _CONNECTIONS)
-        return Chosen(lm, self._made[lm], self._places.get(lm))
+        return Chosen(lm, self._made[lm], lm, self._places.get(lm))
+
+    def _label(self, model: Any, name: str) -> str:
+        try:
+            if model not in self._labels:
+                count = self._counts[name] = self._counts.get(name, 0) + 1
+                self._labels[model] = name if count == 1 else f"{name} ({count})"
+            return self._labels[model]
+        except TypeError:  # it can't be remembered
+            return name
 
     def reason_of(self, error: BaseException) -> str:
         """Say what an exception says, harmless, short, and without our keys, which a server may have repeated."""

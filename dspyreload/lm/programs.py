@@ -178,9 +178,14 @@ def _fill(runner: Any, module: OptimizedModule, *, by_template: bool) -> None:
                 _load(predictor, saved, name)
         return
     for predictor in predictors.values():
-        predictor.demos = [{**demo.inputs, **demo.outputs} for demo in module.demos]
+        predictor.demos = [_shown({**demo.inputs, **demo.outputs}) for demo in module.demos]
         if by_template:  # it has one predictor
             predictor.signature = predictor.signature.with_instructions(module.instruction)
+
+
+def _shown(demo: dict[str, Any]) -> dict[str, Any]:
+    """Return a demonstration with "null" for null: DSPy takes None for a hole, says so to the LM, and puts it first."""
+    return {name: "null" if value is None else value for name, value in demo.items()}
 
 
 def _load(predictor: Any, saved: SavedPredictor, name: str) -> None:

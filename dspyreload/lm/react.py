@@ -6,13 +6,15 @@ import asyncio
 import concurrent.futures
 import contextvars
 import threading
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, Literal
 
 import attrs
 
 from dspyreload.lm.marking import harmless
+from dspyreload.lm.reply import ToolCall
 from dspyreload.lm.tools import Toolbox
+from dspyreload.model.faults import shown
 
 __all__ = ["Running", "attach_tools", "no_tools", "running"]
 
@@ -23,11 +25,13 @@ class Running:
 
     :ivar on_reactor: runs a function on the reactor thread, and gives what it returns, or its Deferred fires with.
     :ivar context: what ``invoke(context=...)`` was given.
+    :ivar trail: takes each tool that ran.
     """
 
     loop: asyncio.AbstractEventLoop
     on_reactor: Callable[[str, Callable[[], Any]], Awaitable[Any]]
     context: Any = None
+    trail: list[ToolCall] = attrs.field(factory=list)
     _waited_for: list[concurrent.futures.Future[Any]] = attrs.field(factory=list)
     _over: threading.Event = attrs.field(factory=threading.Event)
 
@@ -37,12 +41,12 @@ class Running:
         for future in tuple(self._waited_for):
             future.cancel()
 
-    def run(self, name: str, function: Callable[[], Any], names: Collection[str]) -> Any:
+    def run(self, name: str, args: Mapping[str, Any], function: Callable[[], Any], names: Collection[str]) -> Any:
         """Run a tool: in the LM loop a coroutine, which DSPy awaits; in a thread of its own, wait for it.
 
         :param names: of the fields of the prompt that its result goes into.
         """
-        awaitable = self._awaited(name, function, names)
+        awaitable = self._awaited(name, args, function, names)
         try:
             asyncio.get_running_loop()
         except RuntimeError:
@@ -58,19 +62,35 @@ class Running:
                 raise asyncio.CancelledError from None
         return awaitable
 
-    async def _awaited(self, name: str, function: Callable[[], Any], names: Collection[str]) -> Any:
+    async def _awaited(
+        self, name: str, args: Mapping[str, Any], function: Callable[[], Any], names: Collection[str]
+    ) -> Any:
         """Return what a tool found out; what players wrote where it looked is data, too."""
         import dspy
 
-        return harmless(await self.on_reactor(name, function), dspy.settings.adapter, names)
+        try:
+            found = await self.on_reactor(name, function)
+        except NoTools:
+            raise
+        except Exception as error:  # DSPy itself would tell the language model where it was raised, with our paths
+            words = shown(f"{type(error).__name__}: {error}", 500)
+            self.trail.append(ToolCall(name, args, error=words))
+            found = f"Execution error in {name}: {words}"
+        else:
+            self.trail.append(ToolCall(name, args, found))
+        return harmless(found, dspy.settings.adapter, names)
 
 
 running: contextvars.ContextVar[Running | None] = contextvars.ContextVar("dspyreload_running", default=None)
 """The call that this task or thread is part of."""
 
 
+class NoTools(RuntimeError):
+    """A tool was asked for where none runs."""
+
+
 async def _refuse(name: str, _function: Callable[[], Any]) -> Any:
-    raise RuntimeError(f"the tool {name} does not run here")
+    raise NoTools(f"the tool {name} does not run here")
 
 
 def no_tools() -> None:
@@ -111,7 +131,7 @@ def _on_reactor(tool: Any, names: Collection[str]) -> Any:
         call = running.get()
         if call is None:
             raise RuntimeError("a tool runs in an invoke only")
-        return call.run(str(tool.name), lambda: function(**args), names)
+        return call.run(str(tool.name), args, lambda: function(**args), names)
 
     return tool.model_copy(update={"func": run})
 
@@ -128,7 +148,7 @@ def _as_dspy(name: str, toolbox: Toolbox, names: Collection[str]) -> Any:
         fault = toolbox.fault(name, args)
         if fault is not None:
             raise ValueError(fault)
-        return call.run(name, toolbox.bound(name, args, call.context), names)
+        return call.run(name, args, toolbox.bound(name, args, call.context), names)
 
     properties = dict(tool.parameters.get("properties", {}))
     return dspy.Tool(run, name=name, desc=tool.description, args=properties, arg_types={})

@@ -44,10 +44,13 @@ class Chunk(str):
     """A piece of an output field while it is being said; the text itself.
 
     :ivar field: of which field. ``predictor``: of which predictor of a program, "" for a bare one.
+    :ivar fallback: "" for what the language model says; else, as in the reply, what speaks in its place. It begins
+        anew: what was heard before it was no whole reply.
     """
 
-    __slots__ = ("field", "predictor")
+    __slots__ = ("fallback", "field", "predictor")
 
+    fallback: str
     field: str
     predictor: str
 
@@ -56,9 +59,9 @@ class Chunk(str):
         """The text, as a plain ``str``."""
         return str.__str__(self)
 
-    def __new__(cls, text: str, field: str, predictor: str = "") -> Chunk:  # noqa: D102 - the class says it
+    def __new__(cls, text: str, field: str, predictor: str = "", fallback: str = "") -> Chunk:  # noqa: D102 - the class says it
         chunk = super().__new__(cls, text)
-        chunk.field, chunk.predictor = field, predictor
+        chunk.field, chunk.predictor, chunk.fallback = field, predictor, fallback
         return chunk
 
 

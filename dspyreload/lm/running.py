@@ -104,21 +104,18 @@ class Run:
                     for name, entries in tracker.usage_data.items():
                         outer.usage_data[name].extend(entries)
 
-    async def with_tools(
-        self, inputs: Mapping[str, Any], toolbox: Toolbox, game: Running, trail: list[ToolCall], most: int
-    ) -> dict[str, Any]:
+    async def with_tools(self, inputs: Mapping[str, Any], toolbox: Toolbox, game: Running, most: int) -> dict[str, Any]:
         """Ask, run the tool that is asked for, tell what came of it, and ask again.
 
-        :param trail: takes each tool that ran.
         :raises MaxIterationsReached: where ``most`` answers each ask for a tool.
         """
         for _ in range(most):
-            fields = await self.once(with_tools(inputs, toolbox, trail))
+            fields = await self.once(with_tools(inputs, toolbox, game.trail))
             want = wanted(fields.get("tool_call"))
             if want is None:
                 return fields
-            trail.append(await _used(toolbox, want, game))
-        raise MaxIterationsReached(self._program.version.module_id, tuple(trail))
+            game.trail.append(await _used(toolbox, want, game))
+        raise MaxIterationsReached(self._program.version.module_id, tuple(game.trail))
 
 
 async def _used(toolbox: Toolbox, want: Wanted, game: Running) -> ToolCall:

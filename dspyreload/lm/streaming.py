@@ -69,11 +69,11 @@ class Sender:
             self._on_chunk(chunk)
 
 
-def whole_fields(fields: Mapping[str, Any]) -> Iterator[Chunk]:
+def whole_fields(fields: Mapping[str, Any], fallback: str = "") -> Iterator[Chunk]:
     """Return each text that a player may hear as one chunk."""
     for field, value in fields.items():
         if isinstance(value, str) and value and field not in ("reasoning", "tool_call"):
-            yield Chunk(value, field)
+            yield Chunk(value, field, fallback=fallback)
 
 
 def _streams(model: Any) -> bool:

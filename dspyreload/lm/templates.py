@@ -129,6 +129,12 @@ def _definition(predictor: Any, thinks: bool) -> SignatureDefinition:
     )
 
 
+def _runs_as(program: Any, kind: Any) -> bool:
+    """Say whether a program is of a kind, and has the methods of that."""
+    own = type(program)
+    return isinstance(program, kind) and own.forward is kind.forward and own.aforward is kind.aforward
+
+
 def runs_async(program: Any) -> bool:
     """Say whether a program runs by its ``aforward``: not where a child of that class overrides ``forward`` alone."""
     for kind in type(program).__mro__:
@@ -145,9 +151,9 @@ def inputs_of(program: Any) -> Inputs:
 
     if isinstance(program, dspy.Predict):
         return Inputs.of(definition_of(program.signature))
-    if type(program) is dspy.ChainOfThought:
+    if _runs_as(program, dspy.ChainOfThought):
         return Inputs.of(definition_of(program.predict.signature))
-    if type(program) is dspy.ReAct:
+    if _runs_as(program, dspy.ReAct):
         return Inputs.of(definition_of(program.signature))
     method = getattr(type(program), "aforward" if runs_async(program) else "forward", None)
     if method is None:

@@ -219,10 +219,12 @@ def _odd_fields(name: str, part: Mapping[str, Any], shape: PredictorShape, path:
             own = shape.fields()[index]
             yield Warned(f"{_who(name)}: the prefix of {quoted(own.name)} is {quoted(field['prefix'])} here", where)
     names = {field.name for field in shape.fields()} | {_AUGMENTED}
-    dropped = sorted({key for demo in part["demos"] for key in demo} - names)
-    if dropped:
-        words = ", ".join(map(quoted, dropped))
-        yield Warned(f"{_who(name)}: its demonstrations have {words}, which it does not; left out", (*path, "demos"))
+    odd = {key: index for index, demo in reversed([*enumerate(part["demos"])]) for key in demo if key not in names}
+    if odd:
+        first = min(odd.values())
+        words = ", ".join(map(quoted, sorted(odd)))
+        message = f"{_who(name)} has no field {words}; left out of its demonstrations, from demo {first + 1} on"
+        yield Warned(message, (*path, "demos", first))
 
 
 def _odd_versions(value: Mapping[str, Any], dspy: str | None) -> Iterator[Warned]:

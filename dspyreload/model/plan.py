@@ -46,7 +46,8 @@ class Plan:
     :ivar notes: files that the manifest does not list, each to be said once; ``warnings``: what else is odd of files.
     :ivar pending: modules that this pass found to wait, by id, and for what, in words.
     :ivar checking: files whose validators have not answered yet.
-    :ivar saved_at: when each changed module's file was saved, in seconds since the epoch.
+    :ivar saved_at: when each changed module's file was saved, in seconds since the epoch; without those that changed
+        for another reason.
     :ivar root: device and inode of the modules directory as it is now; ``hollow``: another than before, and empty.
     :ivar mended: ids whose file was broken, and is again what serves.
     """
@@ -152,6 +153,7 @@ def _plan(changes: Changes, asked: frozenset[str]) -> Plan:
             name: finding.saved_at
             for name, version in changes.live.items()
             if (finding := changes.latest(version.path)) is not None
+            and ((past := changes.known.findings.get(version.path)) is None or past.digest != finding.digest)
         },
         root=changes.seen.root,
         hollow=changes.seen.hollow,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import attrs
 
@@ -79,10 +79,11 @@ def _serve_state(
         name = module.signature_name
         signature = registrations.signatures.get(name)
         if signature is None:
-            raise Waits(f"the signature {quoted(name)} is not registered")
+            raise Waits(f"the signature {quoted(name)} is not registered{_near(name, registrations.signatures)}")
         program = RegisteredProgram((shape_of(module.predictor_type, signature.definition),), signature.token)
     if program is None:
-        raise Waits(f"it is a saved DSPy program, and no program is registered as {quoted(name)}")
+        near = _near(name, registrations.programs)
+        raise Waits(f"it is a saved DSPy program, and no program is registered as {quoted(name)}{near}")
     check_state(draft.state, module.predictors, program, name)
     return Served(program.token, tuple(state_warnings(draft.state, program, registrations.dspy)))
 
@@ -90,7 +91,7 @@ def _serve_state(
 def _serve_by_program(module: OptimizedModule, name: str, registrations: Registrations) -> Served:
     program = registrations.programs.get(name)
     if program is None:
-        raise Waits(f"no program is registered as {quoted(name)}")
+        raise Waits(f"no program is registered as {quoted(name)}{_near(name, registrations.programs)}")
     if len(program.predictors) != 1:
         names = ", ".join(quoted(shape.name) for shape in program.predictors)
         raise FaultError(
@@ -110,9 +111,15 @@ def _serve_by_signature(module: OptimizedModule, registrations: Registrations) -
         _compare(module, known.definition, f"the registered {quoted(module.signature_name)}")
     serving = known.definition if known is not None else module.signature
     if serving is None:
-        raise Waits(f"the signature {quoted(module.signature_name)} is not registered, and its file brings none")
+        near = _near(module.signature_name, registrations.signatures)
+        raise Waits(f"the signature {quoted(module.signature_name)} is not registered{near}, and its file brings none")
     check_demos(module, serving)
     return Served(known.token if known is not None else "", tuple(odd_values(module, serving)))
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {quoted(near[0])}?)" if near else ""
 
 
 def _compare(module: OptimizedModule, registered: SignatureDefinition, whose: str) -> None:

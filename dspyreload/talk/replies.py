@@ -29,7 +29,7 @@ class ReplyStream(Deferred[Reply]):
         self._call: Deferred[Reply] | None = None
         self._items: deque[Chunk | Reply | Failure] = deque()
         self._waiting: Deferred[Chunk | Reply] | None = None
-        self._iterated = self._over = False
+        self._iterated = self._over = self._said = False
 
     def follow(self, call: Deferred[Reply]) -> None:
         """Fire with what a call gives."""
@@ -44,7 +44,9 @@ class ReplyStream(Deferred[Reply]):
             try:
                 self._on_chunk(chunk)
             except Exception:
-                _log.failure("on_chunk raised; the reply goes on")
+                if not self._said:  # once: it may do so at each of a hundred pieces
+                    _log.failure("on_chunk raised; the reply goes on")
+                self._said = True
         self._give(chunk)
 
     def _end(self, outcome: Reply | Failure) -> None:

@@ -69,11 +69,13 @@ class Guest(LineReceiver):
         """
         with self.engine.lease() as talk:
             self.write(f"The {who}: ")
+            heard = False
             async for piece in talk.stream(
                 CHARACTERS[who], player_message=text, timeout=30, key=str(self), context=self
             ):
                 if isinstance(piece, Chunk) and piece.field == "response":
-                    self.write(piece)
+                    self.write(f"... {piece}" if piece.fallback and heard else piece)  # the model broke off
+                    heard = True
                 elif isinstance(piece, Reply):
                     self.say(
                         f"  [{', '.join([piece.version[:4], piece.lm, *(tool.name for tool in piece.tool_calls)])}]"

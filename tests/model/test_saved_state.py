@@ -227,7 +227,7 @@ WARNINGS = [
     ("title/signature/fields/2/prefix", "Behold the title:",  # as COPRO does
      f'{T}: the prefix of "title" is "Behold the title:" here', '^"prefix": "Behold'),
     ("title/demos", [{"plan": "x", "split": "dev", "id": 7}, {"mood": "z", "id": 8}],  # as LabeledFewShot does
-     f'{T}: its demonstrations have "id", "split", which it does not; left out', '^"demos": [\n   {'),
+     f'{T} has no field "id", "split"; left out of its demonstrations, from demo 1 on', '"demos": [\n   ^{'),
     ("metadata", GONE, NO_METADATA, '^{\n "plan.predict"'),
     ("metadata", 3, NO_METADATA, '^{\n "plan.predict"'),
     ("metadata/dependency_versions", [], NO_METADATA, '^{\n "plan.predict"'),

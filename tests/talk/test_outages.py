@@ -66,3 +66,19 @@ async def test_a_slow_model_takes_no_place_from_another(
     for call in slow:
         call.addErrback(lambda _failure: None)
         call.cancel()
+
+
+@in_reactor
+async def test_one_lms_failures_are_not_anothers(engine: MakeEngine, server: ChatServer) -> None:
+    """Two that the game made itself are two, though they ask for the same model."""
+    import dspy
+
+    def of(url: str) -> object:
+        return dspy.LM("openai/any", api_base=url, api_key="x", cache=False, num_retries=0)
+
+    bad, good = of("http://127.0.0.1:9/v1"), of(server.url)
+    game = engine(fallback="demos")
+    assert [(await soon(game.invoke("npc.smith", lm=bad, **HELLO))).fallback for _ in range(4)] == ["demos"] * 4
+    reply = await soon(game.invoke("npc.smith", lm=good, **HELLO))
+    assert (reply.fallback, reply.lm) == ("", "openai/any")
+    assert {name: state.healthy for name, state in game.live.ledger.lms.items()} == {"openai/any": False}
