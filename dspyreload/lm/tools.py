@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from dspyreload.errors import ToolRefused
+from dspyreload.errors import DSPyNotInstalled, ToolRefused
 from dspyreload.model.faults import shown
 
 __all__ = ["Tool", "ToolRegistry", "Toolbox", "Wanted", "wanted"]
@@ -59,6 +59,7 @@ class ToolRegistry:
 
         :param modules: the ids of the modules that may use it, as a pattern: ``npc.*``.
         :raises ToolRefused: where its name or its schema can't be used.
+        :raises DSPyNotInstalled: where the extra ``dspy`` is not installed, which brings what checks arguments.
         """
         self._check()
         name, parameters = getattr(tool, "name", None), getattr(tool, "parameters", None)
@@ -99,8 +100,10 @@ def _takes_context(execute: Callable[..., Any]) -> bool:
 
 
 def _validator(name: str, parameters: Mapping[str, Any]) -> Any:
-    import jsonschema
-
+    try:
+        import jsonschema
+    except ModuleNotFoundError:
+        raise DSPyNotInstalled from None
     schema = {"type": "object", "additionalProperties": False, **parameters}
     try:
         jsonschema.Draft202012Validator.check_schema(schema)
