@@ -64,7 +64,7 @@ class DSPyEngine(Speaking):
     :param max_iterations: how often a tool-enabled module may ask for a tool in one call.
     :param reactor: the reactor to work with; by default the one that is installed when it is first needed.
     :ivar signatures, programs, tools, validators, reply_filters: what the game registers.
-    :ivar offline: whether files are only checked, by ``dspyreload check --setup``: a ``setup`` opens no port then.
+    :ivar offline: whether no server runs, but ``dspyreload check`` or ``talk``: a ``setup`` opens no port then.
     :raises HotReloadFailed: where the directory is not there or can't be looked at.
     :raises LMConfigInvalid: where one of ``lms`` can't be used.
     """
@@ -137,7 +137,7 @@ class DSPyEngine(Speaking):
 
     def _make_registries(self) -> None:
         self.signatures = SignatureRegistry(
-            lambda name: self.passes.registered(f"signature {name}"), lambda: check_thread("signatures.register")
+            lambda what: self.passes.registered(what), lambda: check_thread("signatures.register")
         )
         self.programs = ProgramRegistry(
             lambda name: self.passes.registered(f"program {name}"), lambda: check_thread("programs.register")
@@ -154,6 +154,8 @@ class DSPyEngine(Speaking):
         return Registrations(
             signatures=dict(self.signatures.registered()),
             programs=dict(self.programs.registered()),
+            defaults=self.signatures.defaults,
+            defaults_token=self.signatures.defaults_token,
             lms=self._models.bounds(),
             dspy=self.programs.dspy,
             validators=self.validators.token,

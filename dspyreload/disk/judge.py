@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import posixpath
 
 import msgspec
 
 from dspyreload.disk.reading import FileRead, ReadFault, read_file
-from dspyreload.model.faults import Fault, FaultError, Warned, quoted, shown
+from dspyreload.disk.tree import passed_over
+from dspyreload.model.defaults import effective_default
+from dspyreload.model.faults import Fault, FaultError, Path, Warned, did_you_mean, quoted, shown
 from dspyreload.model.finding import Finding, Kind, Stamp
 from dspyreload.model.jsontext import Places, line_column, text_of
 from dspyreload.model.manifest import ModuleEntry, composed, relative_path
-from dspyreload.model.module_file import ModuleDraft, parse_module
+from dspyreload.model.module_file import ModuleDraft, TextFiles, parse_included, parse_module
 from dspyreload.model.registrations import Registrations
 from dspyreload.model.serving import Waits, check_lm, judged_by, serve
 from dspyreload.model.snapshot import ModuleVersion
@@ -21,6 +24,7 @@ __all__ = ["Source", "default_id", "faults_of", "judge", "refreshed", "warnings_
 
 _MOST_TEXT_FILES = 64
 _PICKLES = (".pkl", ".pickle")
+_MAKE_IT = "make the file, or correct its name; it is looked for from the folder of the file that names it"
 
 
 class Source:
@@ -48,6 +52,15 @@ class Source:
             raise ReadFault(message, missing=missing) from None
         return found
 
+    def near(self, path: str) -> str:
+        """Say which file was perhaps meant by one that is missing: the end of a message, or nothing."""
+        folder, _, name = path.rpartition("/")
+        try:
+            names = os.listdir(f"{self.root}/{folder}")
+        except OSError:
+            return ""
+        return did_you_mean(name, [other for other in names if not passed_over(other)])
+
 
 def default_id(path: str) -> str:
     """Return the id of a file that names none: ``npc/dialogue_casual.json`` is ``npc.dialogue_casual``."""
@@ -59,9 +72,9 @@ def faults_of(error: FaultError, data: bytes) -> tuple[Fault, ...]:
     text = _text(data)
     places = Places(text)
     return tuple(
-        places.fault(fault.message, fault.path, key=fault.key)
+        places.fault(fault.message, fault.path, key=fault.key, mend=fault.mend)
         if fault.offset is None
-        else Fault(fault.message, *line_column(text, fault.offset))
+        else Fault(fault.message, *line_column(text, fault.offset), fault.mend)
         for fault in (error, *error.others)
     )
 
@@ -71,7 +84,7 @@ def warnings_of(warnings: tuple[Warned, ...], data: bytes) -> tuple[Fault, ...]:
     if not warnings:
         return ()
     places = Places(_text(data))
-    return tuple(places.fault(warning.message, warning.path, key=True) for warning in warnings)
+    return tuple(places.fault(warning.message, warning.path, key=True, mend=warning.mend) for warning in warnings)
 
 
 def _text(data: bytes) -> str:
@@ -132,7 +145,8 @@ class _Judging:
     ) -> None:
         self.path, self.source, self.read = path, source, read
         self.module_id, self.entry, self.registrations = module_id, entry, registrations
-        self.texts: list[FileRead] = []
+        self.reads = [read]
+        self.texts: list[str] = []
         self.warnings: tuple[Warned, ...] = ()
         self.stamps: list[tuple[str, Stamp | None]] = [(path, read.stamp)]
         self.digests = [read.digest]
@@ -142,23 +156,23 @@ class _Judging:
         try:
             self._check_hash()
             draft = self._draft()
+            self._gather(draft.text_files, (self.path,), ())
             found = self._served(draft)
         except FaultError as error:
             faults = faults_of(error, self.read.data)
             found = Finding(path=self.path, kind=Kind.BROKEN, fault=faults[0], more=faults[1:])
         except ReadFault as error:
             found = Finding(path=self.path, kind=Kind.UNREADABLE, fault=Fault(error.message))
-        reads = [self.read, *self.texts]
         return msgspec.structs.replace(
             found,
             stamps=() if found.kind is Kind.UNREADABLE else tuple(self.stamps),
-            racy=any(read.racy for read in reads),
+            racy=any(read.racy for read in self.reads),
             digest=_digest(self.digests),
             entry=self.entry,
             module_id=self._id(found.kind, draft, last_id),
             judged=judged_by(draft, self.entry, self.registrations) if draft is not None else (),
             warnings=warnings_of(self.warnings, self.read.data),
-            saved_at=max(read.stamp[3] for read in reads) / 1e9,
+            saved_at=max(read.stamp[3] for read in self.reads) / 1e9,
         )
 
     def _id(self, kind: Kind, draft: ModuleDraft | None, last_id: str | None) -> str | None:
@@ -181,6 +195,12 @@ class _Judging:
             self.module_id or default_id(self.path),
             signature_name=entry.signature_name if entry is not None else None,
             predictor_type=entry.predictor_type if entry is not None else None,
+            default=effective_default(
+                entry.default if entry is not None else None,
+                self.registrations.defaults,
+                self.path,
+                entry.tags if entry is not None else (),
+            ),
         )
         if self.module_id is not None and composed(draft.module.module_id) != self.module_id:
             raise FaultError(
@@ -189,37 +209,58 @@ class _Judging:
                 ("module_id",),
             )
         self.warnings += draft.warnings
-        self._read_texts(draft)
         return draft
 
-    def _read_texts(self, draft: ModuleDraft) -> None:
-        if len(draft.text_files) > _MOST_TEXT_FILES:
-            raise FaultError(f"more than {_MOST_TEXT_FILES} includes", ("include",))
-        folder = posixpath.dirname(self.path)
-        for name, place in draft.text_files:
-            path = relative_path(name, place, folder)
+    def _gather(self, names: TextFiles, chain: tuple[str, ...], above: Path) -> None:
+        """Read what a file is made of, and what that is made of.
+
+        :param chain: the module's file, and what led from it to the file that has these names.
+        :param above: where the module's file names the first of those; empty for its own names.
+        """
+        for name, own in names:
+            place = above or own
+            path = relative_path(name, place, posixpath.dirname(chain[-1]))
+            if path in chain:
+                raise FaultError(_circle((*chain[chain.index(path) :], path)), place)
             if path in dict(self.stamps):
-                raise FaultError(f"{quoted(name)} is included twice", place)
-            try:
-                read = self.source.read(path)
-            except ReadFault as fault:
-                if not fault.missing:
-                    raise ReadFault(f"{shown(path)}: {fault.message}") from None
-                self.stamps.append((path, None))
-                self.digests.append("")
-                raise FaultError(f"the file {quoted(path)} is missing", place) from None
-            self.stamps.append((path, read.stamp))
-            self.digests.append(read.digest)
-            self.texts.append(read)
+                if above:
+                    continue  # what two shared files share is said once
+                raise FaultError(f"{quoted(name)} is included twice; delete one of them", place)
+            if len(self.reads) > _MOST_TEXT_FILES:
+                raise FaultError(f"more than {_MOST_TEXT_FILES} includes; put some of them into one file", place)
+            self._add_text(path, self._read_text(path, chain, place), chain, place)
+
+    def _read_text(self, path: str, chain: tuple[str, ...], place: Path) -> FileRead:
+        by = "" if len(chain) == 1 else f", which {quoted(chain[-1])} includes,"
+        try:
+            read = self.source.read(path)
+        except ReadFault as fault:
+            if not fault.missing:
+                raise ReadFault(f"{shown(path)}: {fault.message}") from None
+            self.stamps.append((path, None))
+            self.digests.append("")
+            near = self.source.near(path)
+            raise FaultError(f"the file {quoted(path)}{by} is missing{near}", place, mend=_MAKE_IT) from None
+        self.stamps.append((path, read.stamp))
+        self.digests.append(read.digest)
+        self.reads.append(read)
+        return read
+
+    def _add_text(self, path: str, read: FileRead, chain: tuple[str, ...], place: Path) -> None:
+        try:
+            included = parse_included(read.data) if path.lower().endswith(".json") else None
+            text = text_of(read.data) if included is None else included.instruction
+        except FaultError as error:
+            fault = faults_of(error, read.data)[0]
+            where = f"{shown(path)}:{fault.line or 1}:{fault.column or 1}"
+            raise FaultError(f"{where}: {fault.message}", place, mend=fault.mend) from None
+        if included is not None:
+            self._gather(included.text_files, (*chain, path), place)
+        if text.strip():
+            self.texts.append(text)
 
     def _served(self, draft: ModuleDraft) -> Finding:
-        texts: list[str] = []
-        for read, (name, place) in zip(self.texts, draft.text_files, strict=True):
-            try:
-                texts.append(text_of(read.data))
-            except FaultError as error:
-                raise FaultError(f"{quoted(name)}: {error.message}", place) from None
-        module = draft.complete(tuple(texts))
+        module = draft.complete(tuple(self.texts))
         if self.entry is not None:
             self.warnings += tuple(check_lm(self.entry, self.registrations))
         try:
@@ -232,9 +273,10 @@ class _Judging:
             path=self.path,
             version=_digest(self.digests),
             data=self.read.data,
-            texts=tuple(read.data for read in self.texts),
+            texts=tuple(text.encode() for text in self.texts),
             entry=self.entry,
             registration=served.registration,
+            default=draft.default,
         )
         self.registrations.prove(version)
         return Finding(path=self.path, kind=Kind.GOOD, version=version)
@@ -243,3 +285,10 @@ class _Judging:
 def _digest(digests: list[str]) -> str:
     """Return the digest of one file, or that of all digests where there are several."""
     return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+def _circle(chain: tuple[str, ...]) -> str:
+    if len(chain) == 2:
+        return f"{quoted(chain[0])} includes itself; delete it from its own includes"
+    links = ", which includes ".join(quoted(path) for path in chain[1:])
+    return f"the includes go round in a circle: {quoted(chain[0])} includes {links}; delete one of them"

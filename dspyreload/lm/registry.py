@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from dspyreload.errors import SignatureRefused
+from dspyreload.model.defaults import Scope
 from dspyreload.model.module import TAKEN_BY_PREDICT, FieldDefinition, FieldType, SignatureDefinition
 from dspyreload.model.registrations import Registered
 
@@ -19,7 +20,8 @@ _TYPES: dict[Any, FieldType] = {str: "string", int: "int", float: "float", bool:
 class SignatureRegistry:
     """DSPy signature classes, by the name that module files use (``signature_name``).
 
-    :param changed: called with the name after each registration. ``check``: called before each, to refuse it.
+    :param changed: called after each registration, with what it was: ``signature NAME`` or ``defaults``. ``check``: called
+        before each, to refuse it.
     """
 
     def __init__(
@@ -29,6 +31,8 @@ class SignatureRegistry:
         self._classes: dict[str, tuple[Any, SignatureDefinition]] = {}
         self._registered: dict[str, Registered] = {}
         self._numbers = itertools.count(1)
+        self.defaults: dict[Scope, str] = {}
+        self.defaults_token = ""
 
     def register(self, name: str, signature: Any) -> None:
         """Register a ``dspy.Signature`` class. Modules that wait for it go live; a second registration replaces.
@@ -53,7 +57,25 @@ class SignatureRegistry:
         token = f"signature {name}#{next(self._numbers)}"
         self._classes[token] = signature, definition  # an older one may still be in use by a version that serves
         self._registered[name] = Registered(definition, token)
-        self._changed(name)
+        self._changed(f"signature {name}")
+
+    def set_default(self, name: str, *, folder: str | None = None, tag: str | None = None) -> None:
+        """Have modules that name no signature served by a registered one. The manifest's ``defaults`` come before this.
+
+        :param name: of the signature; until it is registered, those modules wait.
+        :param folder: for the modules below it only, relative to the modules directory.
+        :param tag: for the modules that the manifest gives this tag only.
+        :raises SignatureRefused: where that can't be.
+        """
+        self._check()
+        if not isinstance(name, str) or not name:
+            raise SignatureRefused(f"a default is the name of a signature, not {name!r}")
+        if folder is not None and tag is not None:
+            raise SignatureRefused(f"the default {name!r} is for a folder or for a tag, not for both")
+        scope = ("tag", tag) if tag is not None else ("folder", folder.strip("/")) if folder is not None else ("", "")
+        self.defaults = {**self.defaults, scope: name}
+        self.defaults_token = f"defaults#{next(self._numbers)}"
+        self._changed("defaults")
 
     def contains(self, name: str) -> bool:
         """Say whether a signature is registered under a name."""

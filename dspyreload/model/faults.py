@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import difflib
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import attrs
 
-__all__ = ["Fault", "FaultError", "Warned", "counted", "place_words", "quoted", "raise_first", "shown"]
+__all__ = [
+    "Fault",
+    "FaultError",
+    "Path",
+    "Warned",
+    "counted",
+    "did_you_mean",
+    "nearest",
+    "place_words",
+    "quoted",
+    "raise_first",
+    "shown",
+]
 
 Path = tuple[str | int, ...]
 """The way to a value in a JSON document: keys and indices from 0."""
@@ -15,11 +29,16 @@ Path = tuple[str | int, ...]
 
 @attrs.frozen
 class Fault:
-    """One thing that is wrong: ``message`` in plain words, and its place (both from 1) where there is one."""
+    """One thing that is wrong, and its place (both from 1) where there is one.
+
+    :ivar message: in plain words; the mend too, where it follows from them.
+    :ivar mend: what to do about it, where the message does not say.
+    """
 
     message: str
     line: int | None = None
     column: int | None = None
+    mend: str = ""
 
 
 @attrs.frozen
@@ -28,17 +47,20 @@ class Warned:
 
     message: str
     path: Path = ()
+    mend: str = ""
 
 
 class FaultError(Exception):
     """Raised inside the readers: ``message``, and either the ``path`` of the value or its ``offset`` in the text.
 
-    ``others`` are further faults of the same file.
+    ``mend`` is what to do about it, where the message does not say; ``others`` are further faults of the same file.
     """
 
-    def __init__(self, message: str, path: Path = (), *, key: bool = False, offset: int | None = None) -> None:
+    def __init__(
+        self, message: str, path: Path = (), *, key: bool = False, offset: int | None = None, mend: str = ""
+    ) -> None:
         super().__init__(message)
-        self.message, self.path, self.key, self.offset = message, path, key, offset
+        self.message, self.path, self.key, self.offset, self.mend = message, path, key, offset, mend
         self.others: list[FaultError] = []
 
 
@@ -61,6 +83,18 @@ def shown(text: str, limit: int = 200) -> str:
 def quoted(text: Any, limit: int = 60) -> str:
     """Quote a value as JSON would, harmless and short: ``"emotion"``."""
     return shown(json.dumps(text, ensure_ascii=False, default=str), limit)
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the name that was perhaps meant, or None."""
+    near = difflib.get_close_matches(name[:200], sorted(known), n=1)
+    return near[0] if near else None
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return the end of a message: ``; did you mean "emotion"?``, or nothing where no known name is near."""
+    near = nearest(name, known)
+    return f"; did you mean {quoted(near)}?" if near is not None else ""
 
 
 def counted(count: int, noun: str) -> str:

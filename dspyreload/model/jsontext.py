@@ -229,14 +229,14 @@ class Places:
         with contextlib.suppress(ValueError, IndexError, TypeError):
             self._places = {place.path: place for place in walk(text)}
 
-    def fault(self, message: str, path: Path, *, key: bool = False) -> Fault:
+    def fault(self, message: str, path: Path, *, key: bool = False, mend: str = "") -> Fault:
         """Return a fault as :func:`placed` does."""
         for depth in range(len(path), -1, -1):
             if (place := self._places.get(path[:depth])) is not None:
                 at_key = key and depth == len(path) and place.key is not None
                 offset = place.key if at_key and place.key is not None else place.start
-                return Fault(message, *line_column(self._text, offset))
-        return Fault(message)
+                return Fault(message, *line_column(self._text, offset), mend)
+        return Fault(message, mend=mend)
 
 
 def placed(text: str, message: str, path: Path, *, key: bool = False) -> Fault:

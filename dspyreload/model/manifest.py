@@ -11,14 +11,16 @@ from typing import Any
 import attrs
 import msgspec
 
+from dspyreload.model.decoding import convert, lacks, unknown_key
+from dspyreload.model.defaults import Default, listed_default, parse_defaults
 from dspyreload.model.faults import FaultError, Path, Warned, quoted, raise_first
 from dspyreload.model.jsontext import parse
 from dspyreload.model.module import PredictorType
-from dspyreload.model.module_file import convert, unknown_key
 
 __all__ = [
     "MANIFEST",
     "NOTHING_LISTED",
+    "EntryKeys",
     "ModuleEntry",
     "ModuleManifest",
     "changed_entries",
@@ -32,11 +34,8 @@ MANIFEST = "manifest.json"
 _HASH = re.compile(r"(?:sha256:)?([0-9a-fA-F]{64})")
 
 
-class ModuleEntry(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """One line of the manifest. ``hash`` is 64 lower-case hex digits or None; ``path`` is relative POSIX text.
-
-    A struct that the garbage collector does not track: there are tens of thousands.
-    """
+class EntryKeys(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """The keys of an entry as they stand in a manifest."""
 
     path: str
     hash: str | None = None
@@ -48,9 +47,23 @@ class ModuleEntry(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     temperature: float | None = None
     max_tokens: int | None = None
 
+
+class ModuleEntry(EntryKeys, frozen=True, gc=False, kw_only=True):
+    """One line of the manifest. ``hash`` is 64 lower-case hex digits or None; ``path`` is relative POSIX text.
+
+    A struct that the garbage collector does not track: there are tens of thousands.
+
+    :ivar default: what the manifest's ``defaults`` say for it, or None.
+    """
+
+    default: Default | None = None
+
     def served_alike(self, other: ModuleEntry | None) -> bool:
-        """Say whether two entries serve the same bytes the same way; the hash only proves them."""
-        return other is not None and msgspec.structs.replace(self, hash=other.hash) == other
+        """Say whether two entries serve the same bytes the same way; the hash only proves them.
+
+        Their defaults are not compared: what a version took of one is its own.
+        """
+        return other is not None and msgspec.structs.replace(self, hash=other.hash, default=other.default) == other
 
 
 @attrs.frozen(eq=False)
@@ -128,7 +141,8 @@ def relative_path(text: str, path: Path, folder: str | None = None) -> str:
     return "/".join(parts)
 
 
-_KNOWN = set(ModuleEntry.__struct_fields__)
+_KNOWN = EntryKeys.__struct_fields__
+_TOP = ("version", "modules", "defaults", "$schema")
 
 
 def parse_manifest(data: bytes, digest: str = "") -> ModuleManifest:
@@ -140,28 +154,26 @@ def parse_manifest(data: bytes, digest: str = "") -> ModuleManifest:
     if not isinstance(value, dict):
         raise FaultError("the manifest is an object in { }")
     if "modules" not in value:
-        raise FaultError('the manifest lacks "modules"')
+        raise lacks("the manifest", "modules", given={key: value[key] for key in value if key not in _TOP})
     version = convert(value.get("version", "1.0"), str, ("version",))
     if version.split(".")[0] != "1":
         raise FaultError(f"the manifest's version {quoted(version)} is not known; this reads 1.0", ("version",))
     rows = convert(value["modules"], dict[str, Any], ("modules",))
-    warnings = [
-        Warned(f"{quoted(k)} is not known and is ignored", (k,))
-        for k in value
-        if k not in ("version", "modules", "$schema")
-    ]
+    warnings = [unknown_key(key, (), _TOP) for key in value if key not in _TOP]
     modules: dict[str, ModuleEntry] = {}
     paths: dict[str, str] = {}
     ids: dict[str, str] = {}
     faults: list[FaultError] = []
+    defaults = parse_defaults(value["defaults"], warnings, faults) if "defaults" in value else {}
     for name, row in rows.items():
         where: Path = ("modules", name)
         module_id = composed(name)
         try:
-            entry = _entry(row, module_id, where)
+            keys = _entry(row, module_id, where)
         except FaultError as fault:
             faults.append(fault)
             continue
+        entry = ModuleEntry(**msgspec.structs.asdict(keys), default=listed_default(defaults, keys.path, keys.tags))
         twin = paths.setdefault(entry.path, module_id)
         if twin != module_id:
             message = f"{quoted(twin)} and {quoted(module_id)} name one path, {quoted(entry.path)}"
@@ -178,10 +190,10 @@ def parse_manifest(data: bytes, digest: str = "") -> ModuleManifest:
     return ModuleManifest(version, modules, digest, tuple(warnings), paths)
 
 
-def _entry(row: Any, module_id: str, where: Path) -> ModuleEntry:
+def _entry(row: Any, module_id: str, where: Path) -> EntryKeys:
     if not module_id.strip():
         raise FaultError("a module id is empty", where, key=True)
-    entry: ModuleEntry = convert(row, ModuleEntry, where)
+    entry: EntryKeys = convert(row, EntryKeys, where)
     path = relative_path(entry.path, (*where, "path"))
     if path == MANIFEST:
         raise FaultError("the manifest can't list itself", (*where, "path"))

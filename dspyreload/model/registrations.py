@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 import msgspec
 
+from dspyreload.model.defaults import Scope
 from dspyreload.model.module import FieldDefinition, SignatureDefinition
 
 __all__ = ["NOTHING", "LMBounds", "PredictorShape", "Registered", "RegisteredProgram", "Registrations", "shape_of"]
@@ -60,6 +61,8 @@ def _proves_nothing(version: Any) -> None:
 class Registrations:
     """All of it at one moment.
 
+    :ivar defaults: registered signatures of modules that name none, by what they are for; ``defaults_token``: changes
+        with them.
     :ivar lms: the language models that a manifest entry may name; None where only the server knows them.
     :ivar dspy: the installed version of DSPy, where a template was registered.
     :ivar validators: a token that changes with the game's validators.
@@ -68,6 +71,8 @@ class Registrations:
 
     signatures: Mapping[str, Registered] = attrs.field(factory=dict)
     programs: Mapping[str, RegisteredProgram] = attrs.field(factory=dict)
+    defaults: Mapping[Scope, str] = attrs.field(factory=dict)
+    defaults_token: str = ""
     lms: Mapping[str, LMBounds] | None = None
     dspy: str | None = None
     validators: str = ""
@@ -78,6 +83,8 @@ class Registrations:
         kind, _, rest = name.partition(" ")
         if kind == "validators":
             return self.validators
+        if kind == "defaults":
+            return self.defaults_token
         found = self.signatures.get(rest) if kind == "signature" else self.programs.get(rest)
         return found.token if found is not None else ""
 

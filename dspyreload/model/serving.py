@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator
 
 import attrs
 
 from dspyreload.model.dspy_state import check_state, state_warnings
-from dspyreload.model.faults import FaultError, Warned, quoted
+from dspyreload.model.faults import FaultError, Warned, did_you_mean, nearest, quoted
 from dspyreload.model.fitting import check_demos, odd_values
 from dspyreload.model.manifest import ModuleEntry
-from dspyreload.model.module import DEFAULT_SIGNATURE, OptimizedModule, SignatureDefinition
+from dspyreload.model.module import OptimizedModule, SignatureDefinition
 from dspyreload.model.module_file import ModuleDraft
 from dspyreload.model.registrations import (
     Judged,
@@ -46,6 +45,8 @@ def judged_by(draft: ModuleDraft, entry: ModuleEntry | None, registrations: Regi
     names = []
     if (program := _program_name(draft, entry)) is not None:
         names.append(f"program {program}")
+    if draft.borrowed:
+        names.append("defaults")
     if draft.module.signature_name and (draft.state is not None or program is None):
         names.append(f"signature {draft.module.signature_name}")
     return tuple((name, registrations.token(name)) for name in names)
@@ -64,8 +65,8 @@ def serve(
         return _serve_state(draft, module, entry, registrations)
     program = _program_name(draft, entry)
     if program is not None:
-        return _serve_by_program(module, program, registrations)
-    return _serve_by_signature(module, registrations)
+        return _serve_by_program(draft, module, program, registrations)
+    return _serve_by_signature(draft, module, registrations)
 
 
 def _serve_state(
@@ -88,7 +89,9 @@ def _serve_state(
     return Served(program.token, tuple(state_warnings(draft.state, program, registrations.dspy)))
 
 
-def _serve_by_program(module: OptimizedModule, name: str, registrations: Registrations) -> Served:
+def _serve_by_program(
+    draft: ModuleDraft, module: OptimizedModule, name: str, registrations: Registrations
+) -> Served:
     program = registrations.programs.get(name)
     if program is None:
         raise Waits(f"no program is registered as {quoted(name)}{_near(name, registrations.programs)}")
@@ -99,27 +102,30 @@ def _serve_by_program(module: OptimizedModule, name: str, registrations: Registr
             " format speaks for one; save the program with DSPy's save() instead"
         )
     shape: PredictorShape = program.predictors[0]
-    if module.signature not in (None, DEFAULT_SIGNATURE):
+    if module.signature is not None and not draft.borrowed:
         _compare(module, shape.definition, f"that of the program {quoted(name)}")
     check_demos(module, shape.definition)
     return Served(program.token, tuple(odd_values(module, shape.definition)))
 
 
-def _serve_by_signature(module: OptimizedModule, registrations: Registrations) -> Served:
+def _serve_by_signature(draft: ModuleDraft, module: OptimizedModule, registrations: Registrations) -> Served:
     known = registrations.signatures.get(module.signature_name)
-    if known is not None and module.signature not in (None, DEFAULT_SIGNATURE):
+    if known is not None and module.signature is not None and not draft.borrowed:
         _compare(module, known.definition, f"the registered {quoted(module.signature_name)}")
     serving = known.definition if known is not None else module.signature
     if serving is None:
         near = _near(module.signature_name, registrations.signatures)
-        raise Waits(f"the signature {quoted(module.signature_name)} is not registered{near}, and its file brings none")
+        here = "its file brings none"
+        if draft.borrowed and draft.default is not None:
+            here = f"it is {draft.default.whose}"
+        raise Waits(f"the signature {quoted(module.signature_name)} is not registered{near}, and {here}")
     check_demos(module, serving)
     return Served(known.token if known is not None else "", tuple(odd_values(module, serving)))
 
 
 def _near(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f" (did you mean {quoted(near[0])}?)" if near else ""
+    near = nearest(name, known)
+    return f" (did you mean {quoted(near)}?)" if near is not None else ""
 
 
 def _compare(module: OptimizedModule, registered: SignatureDefinition, whose: str) -> None:
@@ -154,8 +160,7 @@ def check_lm(entry: ModuleEntry, registrations: Registrations) -> Iterator[Warne
     bounds = registrations.lms.get(name)
     if bounds is None:
         if name:
-            near = difflib.get_close_matches(name, [other for other in registrations.lms if other], n=1)
-            hint = f"; did you mean {quoted(near[0])}?" if near else ""
+            hint = did_you_mean(name, filter(None, registrations.lms))
             raise FaultError(f'{here} has "lm": {quoted(name)}, and there is no LM of that name{hint}')
         return
     which = f"the LM {quoted(name)}" if name else "the LM"

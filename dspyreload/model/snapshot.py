@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 import attrs
 import msgspec
 
+from dspyreload.model.defaults import BUILT_IN, Default
 from dspyreload.model.manifest import ModuleEntry, ModuleManifest
 from dspyreload.model.module import OptimizedModule
 from dspyreload.model.module_file import parse_module
@@ -26,6 +27,7 @@ class ModuleVersion(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     :ivar texts: the bytes of its includes and its instruction file, in order.
     :ivar entry: what the manifest says of it, or None without a manifest.
     :ivar registration: which registered signature it was checked against, or "" where its own block serves.
+    :ivar default: what it took where neither its file nor its entry says it; None where it took nothing.
     """
 
     module_id: str
@@ -35,6 +37,7 @@ class ModuleVersion(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     texts: tuple[bytes, ...] = ()
     entry: ModuleEntry | None = None
     registration: str = ""
+    default: Default | None = None
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -49,13 +52,14 @@ class ModuleVersion(msgspec.Struct, frozen=True, gc=False, kw_only=True):
             self.module_id,
             signature_name=entry.signature_name if entry else None,
             predictor_type=entry.predictor_type if entry else None,
+            default=self.default or BUILT_IN,
         )
-        return draft.complete(tuple(text.decode("utf-8-sig") for text in self.texts))
+        return draft.complete(tuple(text.decode() for text in self.texts))
 
     def serves_as(self, other: ModuleVersion | None) -> bool:
         """Say whether nothing that a game could notice differs between two versions."""
-        if other is None or (self.version, self.module_id, self.path, self.registration) != (
-            other.version, other.module_id, other.path, other.registration,
+        if other is None or (self.version, self.module_id, self.path, self.registration, self.default) != (
+            other.version, other.module_id, other.path, other.registration, other.default,
         ):  # fmt: skip
             return False
         return other.entry is None if self.entry is None else self.entry.served_alike(other.entry)

@@ -1,0 +1,149 @@
+"""What serves a module that names no signature: the default, or what the manifest or the game says instead.
+
+The manifest's ``defaults`` come first, then those of the game, then :data:`BUILT_IN`. Within each, a tag says more than
+a folder, a deeper folder more than the one around it, and that more than what is said for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import attrs
+import msgspec
+
+from dspyreload.model.decoding import convert, signature_faults, signature_of_file, unknown_key
+from dspyreload.model.faults import FaultError, Path, Warned, quoted
+from dspyreload.model.module import DEFAULT_SIGNATURE, PredictorType, SignatureDefinition
+
+__all__ = ["BUILT_IN", "Default", "DefaultsKeys", "Scope", "effective_default", "listed_default", "parse_defaults"]
+
+Scope = tuple[str, str]
+"""What a default is for: ``("tag", "quest")``, ``("folder", "npc/town")``, or ``("", "")`` for all."""
+
+
+class Default(msgspec.Struct, frozen=True, kw_only=True):
+    """What a module takes where its file says nothing.
+
+    :ivar signature_name: a registered signature; ``signature``: its fields. One of the two, or neither.
+    :ivar whose: who says so, in words.
+    """
+
+    signature_name: str = ""
+    signature: SignatureDefinition | None = None
+    predictor_type: PredictorType | None = None
+    whose: str = ""
+
+    def over(self, other: Default) -> Default:
+        """Return this with what it leaves open taken from another."""
+        own = bool(self.signature_name) or self.signature is not None
+        said = self if own else other
+        return Default(
+            signature_name=said.signature_name,
+            signature=said.signature,
+            predictor_type=self.predictor_type or other.predictor_type,
+            whose=said.whose,
+        )
+
+
+BUILT_IN = Default(signature=DEFAULT_SIGNATURE, whose="the default signature")
+"""Where neither the manifest nor the game says anything."""
+
+def scopes(path: str, tags: tuple[str, ...]) -> Iterator[Scope]:
+    """List what a default may be for, for one file: what counts most first."""
+    for tag in tags:
+        yield ("tag", tag)
+    folder = path
+    while "/" in folder:
+        folder = folder.rpartition("/")[0]
+        yield ("folder", folder)
+    yield ("", "")
+
+
+def listed_default(defaults: Mapping[Scope, Default], path: str, tags: tuple[str, ...]) -> Default | None:
+    """Return what the manifest's ``defaults`` say for one file, or None."""
+    chosen: Default | None = None
+    for scope in scopes(path, tags) if defaults else ():
+        found = defaults.get(scope)
+        if found is not None:
+            chosen = found if chosen is None else chosen.over(found)
+    return chosen
+
+
+def effective_default(
+    listed: Default | None, names: Mapping[Scope, str], path: str, tags: tuple[str, ...]
+) -> Default:
+    """Return what serves a file that names no signature.
+
+    :param listed: what the manifest says.
+    :param names: what the game says: registered signatures, by what they are for.
+    """
+    chosen = BUILT_IN
+    for scope in scopes(path, tags) if names else ():
+        if scope in names:
+            chosen = Default(signature_name=names[scope], whose=f"the game's default{_for(scope)}")
+            break
+    return chosen if listed is None else listed.over(chosen)
+
+
+def _for(scope: Scope) -> str:
+    kind, name = scope
+    return f" for the {kind} {quoted(name)}" if kind else ""
+
+
+@attrs.frozen(kw_only=True)
+class DefaultKeys:
+    """The keys of one default, as they stand in a manifest."""
+
+    signature_name: str = ""
+    signature: SignatureDefinition | None = None
+    predictor_type: PredictorType | None = None
+
+
+@attrs.frozen(kw_only=True)
+class DefaultsKeys(DefaultKeys):
+    """The keys of ``defaults``: what is said for all modules, and for folders and tags."""
+
+    folders: dict[str, DefaultKeys] = attrs.field(factory=dict)
+    tags: dict[str, DefaultKeys] = attrs.field(factory=dict)
+
+
+_ONE = tuple(field.name for field in attrs.fields(DefaultKeys))
+_ALL = tuple(field.name for field in attrs.fields(DefaultsKeys))
+
+
+def parse_defaults(value: Any, warnings: list[Warned], faults: list[FaultError]) -> dict[Scope, Default]:
+    """Read the manifest's ``defaults``.
+
+    :param warnings: what is odd is added. ``faults``: likewise.
+    """
+    where: Path = ("defaults",)
+    found: dict[Scope, Default] = {}
+    try:
+        keys = convert(value, dict[str, Any], where)
+        rows: list[tuple[Scope, Any, Path, tuple[str, ...]]] = [(("", ""), keys, where, _ALL)]
+        for kind, key in (("folder", "folders"), ("tag", "tags")):
+            for name, row in convert(keys.get(key, {}), dict[str, Any], (*where, key)).items():
+                scope = (kind, name.strip("/") if kind == "folder" else name)
+                rows.append((scope, row, (*where, key, name), _ONE))
+    except FaultError as fault:
+        faults.append(fault)
+        return {}
+    for scope, row, place, known in rows:
+        try:
+            one: DefaultKeys = convert(row, DefaultKeys, place)
+        except FaultError as fault:
+            faults.append(fault)
+            continue
+        warnings += [unknown_key(key, place, known) for key in row if key not in known]
+        if one.signature_name and one.signature is not None:
+            message = '"signature" and "signature_name" are both given; delete one'
+            faults.append(FaultError(message, (*place, "signature_name"), key=True))
+        faults += signature_faults(one.signature, (*place, "signature"))
+        found[scope] = Default(
+            signature_name=one.signature_name,
+            signature=None if one.signature is None else signature_of_file(one.signature),
+            predictor_type=one.predictor_type,
+            whose=f"the default of manifest.json{_for(scope)}",
+        )
+    return found
