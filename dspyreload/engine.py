@@ -29,7 +29,7 @@ from dspyreload.lm.templates import ProgramRegistry
 from dspyreload.lm.tools import ToolRegistry
 from dspyreload.lmconfig import check_keys, parse_lms
 from dspyreload.model.events import HotReloadEvent, LMHealthChanged
-from dspyreload.model.module import OptimizedModule
+from dspyreload.model.module import OptimizedModule, SignatureDefinition
 from dspyreload.model.registrations import Registrations
 from dspyreload.model.snapshot import Snapshot
 from dspyreload.reactor import IReactor, check_thread
@@ -137,7 +137,8 @@ class DSPyEngine(Speaking):
 
     def _make_registries(self) -> None:
         self.signatures = SignatureRegistry(
-            lambda what: self.passes.registered(what), lambda: check_thread("signatures.register")
+            lambda what: self.passes.registered(what),  # noqa: PLW0108 - passes are made later
+            lambda: check_thread("signatures.register"),
         )
         self.programs = ProgramRegistry(
             lambda name: self.passes.registered(f"program {name}"), lambda: check_thread("programs.register")
@@ -196,6 +197,18 @@ class DSPyEngine(Speaking):
         except KeyError:
             raise UnknownModule(module_id, snapshot) from None
         return version.module()
+
+    def fields(self, module_id: str) -> SignatureDefinition:
+        """Return what a call of the live module brings, and what it gives. Any thread.
+
+        Of a program with several predictors the outputs are not known, and none are given.
+
+        :raises UnknownModule: where there is none.
+        """
+        version = self.live.snapshot.get(module_id)
+        if version is None:
+            raise UnknownModule(module_id, self.live.snapshot)
+        return self._programs.fields(version)
 
     def __contains__(self, module_id: object) -> bool:
         return module_id in self.live.snapshot

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import importlib.util
 import os
 import signal
 import warnings
@@ -18,10 +16,10 @@ from twisted.python.failure import Failure
 
 from dspyreload.config import HotReloadConfig
 from dspyreload.engine import DSPyEngine
-from dspyreload.errors import DSPyReloadError, LMConfigInvalid
+from dspyreload.errors import DSPyReloadError
 from dspyreload.live.service import HotReloadService
 from dspyreload.lm.demos import NAME as DEMOS
-from dspyreload.lmconfig import LMSettings, check_keys, read_lm_config
+from dspyreload.lmoptions import check_dspy, check_lm, read_lms
 from dspyreload.model.faults import shown
 from dspyreload.setups import find_setup, run_setup
 
@@ -72,12 +70,15 @@ class Options(usage.Options):
             self["config"] = HotReloadConfig(debounce=debounce, rescan_interval=rescan, polling=bool(self["poll"]))
         except (TypeError, ValueError) as error:
             raise usage.UsageError(str(error).replace("rescan_interval", "rescan")) from None
-        self["lms"] = _read_lms(self["lm-config"]) if self["lm-config"] is not None else {}
-        if self["lm"] is not None:
-            _check_lm(self["lm"], self["lms"])
-        for option in ("lm", "lm-config", "fallback"):
-            if self[option] is not None:
-                _check_dspy(f"--{option}")
+        try:
+            self["lms"] = read_lms(self["lm-config"]) if self["lm-config"] is not None else {}
+            if self["lm"] is not None:
+                check_lm(self["lm"], self["lms"])
+            for option in ("lm", "lm-config", "fallback"):
+                if self[option] is not None:
+                    check_dspy(f"--{option}")
+        except DSPyReloadError as error:
+            raise usage.UsageError(str(error)) from None
         if self["fallback"] not in (None, DEMOS):
             raise usage.UsageError(f"--fallback {shown(self['fallback'])}: it can be {DEMOS}")
         if self["setup"] is not None and (fault := find_setup(self["setup"])) is not None:
@@ -102,29 +103,6 @@ def _seconds(name: str, text: str) -> float:
         return float(text)
     except ValueError:
         raise usage.UsageError(f"--{name} {shown(text)}: a number of seconds is needed, such as 0.5") from None
-
-
-def _check_lm(name: str, lms: Collection[str]) -> None:
-    if not name.strip() or name.endswith("/"):
-        raise usage.UsageError(f"--lm {name!r}: name a model, such as openai/gpt-4o-mini, or {DEMOS}")
-    if lms and name not in lms and name != DEMOS and "/" not in name:
-        near = difflib.get_close_matches(name, lms, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(sorted(lms))}"
-        raise usage.UsageError(f"--lm {shown(name)}: --lm-config has no LM of that name; {hint}")
-
-
-def _check_dspy(option: str) -> None:
-    if importlib.util.find_spec("dspy") is None:
-        raise usage.UsageError(f"{option} needs DSPy: python -m pip install 'dspyreload[dspy]'")
-
-
-def _read_lms(path: str) -> dict[str, LMSettings]:
-    try:
-        lms = read_lm_config(path)
-        check_keys(lms, os.environ, path)
-    except LMConfigInvalid as error:
-        raise usage.UsageError(f"--lm-config {error}") from None
-    return lms
 
 
 class _Setup(Service):

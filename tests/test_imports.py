@@ -26,7 +26,7 @@ BELOW: dict[str, set[str]] = {
 """What each layer may import, beside itself and :data:`SHARED`."""
 
 SHARED = {"config", "errors", "lmconfig", "reactor"}
-EDGES = {"tap", "__main__", "testing", "setups"}
+EDGES = {"tap", "__main__", "testing", "setups", "commands", "lmoptions"}
 
 
 @attrs.frozen

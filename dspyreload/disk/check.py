@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import attrs
 
@@ -11,24 +11,41 @@ from dspyreload.config import HotReloadConfig
 from dspyreload.disk.scan import Request, look
 from dspyreload.model.events import ReloadError
 from dspyreload.model.faults import Fault
-from dspyreload.model.finding import Kind, Known
+from dspyreload.model.finding import Kind, Known, Look
 from dspyreload.model.manifest import MANIFEST
-from dspyreload.model.plan import make_plan
+from dspyreload.model.plan import Plan, make_plan
 from dspyreload.model.registrations import NOTHING, Registrations
 from dspyreload.model.snapshot import EMPTY, ModuleVersion
 
-__all__ = ["Remark", "check_directory"]
+__all__ = ["Remark", "Report", "check_directory"]
 
 
 @attrs.frozen
 class Remark:
-    """A fault or a warning, at a place (line and column from 1)."""
+    """A fault or a warning, at a place (line and column from 1). ``mend``: what to do about it, or ""."""
 
     path: str
     line: int
     column: int
     level: str
     message: str
+    mend: str = ""
+
+
+@attrs.frozen
+class Report:
+    """What a check found.
+
+    :ivar remarks: by path and line.
+    :ivar modules: path of each module's file that was looked at, in order.
+    :ivar texts: files that these are made of beside their own.
+    :ivar defaults: what modules took that say nothing themselves, in words, each with their ids.
+    """
+
+    remarks: tuple[Remark, ...]
+    modules: tuple[str, ...]
+    texts: frozenset[str]
+    defaults: dict[str, tuple[str, ...]]
 
 
 def check_directory(
@@ -38,13 +55,15 @@ def check_directory(
     refuses: Callable[[str, ModuleVersion], str | None] = lambda path, version: "",
     *,
     complete: bool = False,
-) -> list[Remark]:
-    """Read a directory as a server would at its start, and return all that is wrong or odd, by path and line.
+    progress: Callable[[int, int], None] = lambda done, of: None,
+) -> Report:
+    """Read a directory as a server would at its start, and return all that is wrong or odd.
 
     :param registrations: what the game registers; without it, modules that need some of it are a warning.
     :param refuses: says what the game has against a version at a path: "" for nothing, None where only the server can
         tell.
     :param complete: the game registers no more than that: what waits for more is a fault.
+    :param progress: told how many files were looked at, and of how many.
     :raises RootMissing: where the directory can't be looked at.
     """
     known = Known()
@@ -58,34 +77,60 @@ def check_directory(
             max_files=config.max_files,
             first=True,
             ripe=None,
+            progress=progress,
         ),
         known,
     )
     plan = make_plan(EMPTY, known, seen, ripe=None, asked=frozenset(), now=0.0)
+    remarks = [
+        *(_remark(path, "fault", fault) for path, found in _faults(plan, seen).items() for fault in found),
+        *(_remark(path, "warning", note) for path, note in (*plan.warnings, *plan.notes)),
+        *_judged(seen, refuses, complete=complete),
+    ]
+    return Report(
+        tuple(sorted(remarks, key=lambda remark: (remark.path, remark.line, remark.column))),
+        tuple(sorted(seen.findings)),
+        frozenset(text for finding in seen.findings.values() for text, _stamp in finding.stamps[1:]),
+        _defaults(seen),
+    )
+
+
+def _faults(plan: Plan, seen: Look) -> dict[str, list[Fault]]:
     faults: dict[str, list[Fault]] = {}
     for event in plan.events:
         if isinstance(event, ReloadError):
-            faults.setdefault(event.path, []).append(Fault(event.error, event.line, event.column))
+            faults.setdefault(event.path, []).append(Fault(event.error, event.line, event.column, event.mend))
     for path, finding in seen.findings.items():
         if finding.kind is Kind.BROKEN and finding.fault is not None:
             faults[path] = [finding.fault, *finding.more]
     if seen.manifest is not None and seen.manifest.fault is not None:
         faults[MANIFEST] = [seen.manifest.fault, *seen.manifest.more]
-    remarks = [_remark(path, "fault", fault) for path, found in faults.items() for fault in found]
-    remarks += [_remark(path, "warning", note) for path, note in (*plan.warnings, *plan.notes)]
+    return faults
+
+
+def _judged(seen: Look, refuses: Callable[[str, ModuleVersion], str | None], *, complete: bool) -> Iterator[Remark]:
+    """List what the game has against modules, and what they wait for."""
     for path, finding in seen.findings.items():
         if finding.version is not None:
             verdict = refuses(path, finding.version)
             if verdict is None:
-                remarks.append(_remark(path, "warning", Fault("a validator of the game gave no answer here")))
+                yield _remark(path, "warning", Fault("a validator of the game gave no answer here"))
             elif verdict:
-                remarks.append(_remark(path, "fault", Fault(f"the game refuses it: {verdict}")))
+                yield _remark(path, "fault", Fault(f"the game refuses it: {verdict}"))
         if finding.waits_for is not None:
             level = "fault" if complete else "warning"
             message = finding.waits_for if complete else f"{finding.waits_for}; what only the game knows is not checked"
-            remarks.append(_remark(path, level, Fault(message)))
-    return sorted(remarks, key=lambda remark: (remark.path, remark.line, remark.column))
+            yield _remark(path, level, Fault(message, mend="" if complete else "check with --setup"))
+
+
+def _defaults(seen: Look) -> dict[str, tuple[str, ...]]:
+    used: dict[str, list[str]] = {}
+    for _path, finding in sorted(seen.findings.items()):
+        version = finding.version
+        if version is not None and version.default is not None:
+            used.setdefault(version.default.words(), []).append(version.module_id)
+    return {words: tuple(ids) for words, ids in used.items()}
 
 
 def _remark(path: str, level: str, fault: Fault) -> Remark:
-    return Remark(path, fault.line or 1, fault.column or 1, level, fault.message)
+    return Remark(path, fault.line or 1, fault.column or 1, level, fault.message, fault.mend)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 
 from dspyreload.disk.judge import faults_of
 from dspyreload.disk.reading import FileRead, ReadFault, read_file
+from dspyreload.disk.writing import replace_file
 from dspyreload.errors import HotReloadFailed
 from dspyreload.model.faults import FaultError, Path, shown
 from dspyreload.model.jsontext import Place, text_of, walk
@@ -33,7 +33,7 @@ def list_hashes(directory: str | os.PathLike[str], limit: int) -> list[tuple[str
     text = text_of(read.data)
     changed = _rewritten(text, manifest, digests)
     if changed != text:
-        _replace(os.path.join(root, MANIFEST), changed)
+        replace_file(root, MANIFEST, changed)
     return [
         (entry.path, "as it was" if entry.hash == digests[name] else f"sha256:{digests[name][:12]}… listed")
         for name, entry in manifest.modules.items()
@@ -69,23 +69,3 @@ def _rewritten(text: str, manifest: ModuleManifest, digests: dict[str, str]) -> 
     for start, end, value in sorted(edits, reverse=True):
         text = text[:start] + value + text[end:]
     return text
-
-
-def _replace(path: str, text: str) -> None:
-    """Write a file beside the old one and rename it over: a reader sees one or the other."""
-    path = os.path.realpath(path)
-    name = ""
-    try:
-        handle, name = tempfile.mkstemp(prefix=".manifest-", suffix=".tmp", dir=os.path.dirname(path))
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, os.stat(path).st_mode & 0o7777)
-        os.replace(name, path)
-    except BaseException as error:
-        if name:
-            os.unlink(name)
-        if isinstance(error, OSError):
-            raise HotReloadFailed(MANIFEST, f"it can't be written: {error.strerror}") from None
-        raise

@@ -205,7 +205,7 @@ class _Judging:
         if self.module_id is not None and composed(draft.module.module_id) != self.module_id:
             raise FaultError(
                 f"the file says it is {quoted(draft.module.module_id)},"
-                f" and manifest.json lists it as {quoted(self.module_id)}",
+                f" and manifest.json lists it as {quoted(self.module_id)}; correct one of them",
                 ("module_id",),
             )
         self.warnings += draft.warnings

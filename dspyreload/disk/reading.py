@@ -89,7 +89,7 @@ def _check_regular(info: os.stat_result, limit: int) -> None:
         kind = "a directory" if stat.S_ISDIR(info.st_mode) else "a FIFO, a socket or a device"
         raise ReadFault(f"this is {kind}, not a file")
     if info.st_size > limit:
-        raise ReadFault(f"the file has {info.st_size:,} bytes; {limit:,} are allowed")
+        raise ReadFault(f"the file has {info.st_size:,} bytes; {limit:,} are allowed; make it smaller")
 
 
 def _check_inside(root: str, name: str, handle: int) -> None:
@@ -98,7 +98,7 @@ def _check_inside(root: str, name: str, handle: int) -> None:
     except OSError:
         real = os.path.realpath(name)
     if not real.startswith(root.rstrip("/") + "/"):
-        raise ReadFault("the file lies outside of the modules directory (a symlink leads out of it)")
+        raise ReadFault("the file lies outside of the modules directory (a symlink leads out of it); copy it into it")
 
 
 def _read(handle: int, limit: int) -> bytes:
@@ -108,7 +108,7 @@ def _read(handle: int, limit: int) -> bytes:
         chunks.append(chunk)
         left -= len(chunk)
     if not left:
-        raise ReadFault(f"the file has more than {limit:,} bytes, which are allowed")
+        raise ReadFault(f"the file has more than {limit:,} bytes, which are allowed; make it smaller")
     return b"".join(chunks)
 
 

@@ -8,6 +8,7 @@ those bytes.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import attrs
 import msgspec
@@ -51,6 +52,7 @@ class Request:
         again.
     :ivar first: nothing was ever served.
     :ivar ripe: suspects whose second look this is; None where a first look decides.
+    :ivar progress: told how many files were looked at, and of how many.
     """
 
     root: str
@@ -66,6 +68,7 @@ class Request:
     names: frozenset[str] = frozenset()
     first: bool = False
     ripe: frozenset[str] | None = frozenset()
+    progress: Callable[[int, int], None] = lambda done, of: None
 
 
 def look(request: Request, known: Known) -> Look:
@@ -92,7 +95,9 @@ class _Pass:
         replaced = self.known.root not in (None, root)
         manifest = self._manifest()
         desired = self._desired(manifest)
-        for path, (module_id, entry) in self._targets(desired, replaced).items():
+        targets = self._targets(desired, replaced)
+        for number, (path, (module_id, entry)) in enumerate(targets.items()):
+            self.request.progress(number, len(targets))
             self._look_at(path, module_id, entry)
         hollow = replaced and self._hollow()
         if hollow:  # it removes nothing

@@ -107,7 +107,9 @@ class _Lister:
         real = os.path.realpath(f"{self.root}/{link}")
         above = f"{self.root}/{link}".startswith(f"{real}/")
         if not f"{real}/".startswith(f"{self.root}/") and not above:
-            self.found.problems[link] = "a link to a folder outside of the modules directory; it is not followed"
+            self.found.problems[link] = (
+                "a link to a folder outside of the modules directory; it is not followed; copy the folder into it"
+            )
         elif not above and real not in self.followed:
             self.followed.add(real)
             self.folders.append(link)

@@ -28,6 +28,8 @@ __all__ = ["Program", "Programs", "all_predictors", "with_lm"]
 
 _TYPES: dict[FieldType, Any] = {"string": str, "json": Any, "int": int, "float": float, "bool": bool, "list": list}
 
+_OF_TOOLS = ("context", "available_tools")  # the tool loop brings these itself
+
 
 @attrs.frozen(eq=False)
 class Program:
@@ -59,8 +61,8 @@ class Program:
         names, required, module_id = self.inputs.names, self.inputs.required, self.version.module_id
         if names is not None and inputs.keys() == set(names):
             return
-        if self.module.tool_enabled:  # the tool loop brings these itself
-            required = tuple(name for name in required if name not in ("context", "available_tools"))
+        if self.module.tool_enabled:
+            required = tuple(name for name in required if name not in _OF_TOOLS)
         unknown = tuple(name for name in inputs if name not in names) if names is not None else ()
         missing = tuple(name for name in required if name not in inputs)
         if unknown and missing:
@@ -98,6 +100,21 @@ class Programs:
         if self._latest.get(version.module_id) is not known and self._is_live(version):
             self._latest[version.module_id] = known
         return known
+
+    def fields(self, version: ModuleVersion) -> SignatureDefinition:
+        """Return what a call of a version brings, without what the tool loop brings, and what it gives. Any thread."""
+        module = version.module()
+        if version.registration.startswith("program "):
+            definition = self._templates.template(version.registration).definition()
+        elif version.registration:
+            definition = self._signatures.definition(version.registration)
+        else:
+            assert module.signature is not None
+            definition = module.signature
+        if not module.tool_enabled:
+            return definition
+        own = tuple(field for field in definition.inputs if field.name not in _OF_TOOLS)
+        return attrs.evolve(definition, inputs=own)
 
     def forget(self, module_ids: tuple[str, ...]) -> None:
         """Let go of the programs of modules that were replaced or are gone; leases and calls keep theirs."""

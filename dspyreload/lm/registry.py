@@ -20,8 +20,9 @@ _TYPES: dict[Any, FieldType] = {str: "string", int: "int", float: "float", bool:
 class SignatureRegistry:
     """DSPy signature classes, by the name that module files use (``signature_name``).
 
-    :param changed: called after each registration, with what it was: ``signature NAME`` or ``defaults``. ``check``: called
-        before each, to refuse it.
+    :param changed: called after each registration, with what it was: ``signature NAME`` or ``defaults``.
+    :param check: called before each, to refuse it.
+    :ivar defaults: names of signatures by what they are the default for; ``defaults_token``: changes with them.
     """
 
     def __init__(

@@ -13,7 +13,7 @@ import attrs
 from dspyreload.errors import ProgramRefused
 from dspyreload.lm.copying import Shared, copied
 from dspyreload.lm.registry import definition_of
-from dspyreload.model.module import TAKEN_BY_PREDICT, SignatureDefinition
+from dspyreload.model.module import TAKEN_BY_PREDICT, FieldDefinition, SignatureDefinition
 from dspyreload.model.registrations import PredictorShape, RegisteredProgram
 
 __all__ = ["Inputs", "ProgramRegistry", "Template", "inputs_of", "runs_async"]
@@ -35,10 +35,21 @@ class Inputs:
 
 @attrs.frozen(eq=False)
 class Template:
-    """A pristine program, ours alone, and what its calls may bring."""
+    """A pristine program, ours alone, what its calls may bring, and its predictors."""
 
     program: Any
     inputs: Inputs
+    predictors: tuple[PredictorShape, ...] = ()
+
+    def definition(self) -> SignatureDefinition:
+        """Return what goes in, described as its predictors do; what comes out where there is one predictor."""
+        described = {field.name: field for shape in reversed(self.predictors) for field in shape.definition.inputs}
+        inputs = tuple(
+            attrs.evolve(described.get(name, FieldDefinition(name=name)), optional=name not in self.inputs.required)
+            for name in self.inputs.names or self.inputs.required
+        )
+        one = self.predictors[0].definition.outputs if len(self.predictors) == 1 else ()
+        return SignatureDefinition(inputs=inputs, outputs=one)
 
 
 class ProgramRegistry:
@@ -86,12 +97,13 @@ class ProgramRegistry:
             raise ProgramRefused(f"{name!r}: DSPy's Predict keeps the input name {taken[0]!r} for itself")
         token = f"program {name}#{next(self._numbers)}"
         thinking = {id(part.predict) for _, part in template.named_sub_modules(dspy.ChainOfThought)}
-        self._templates[token] = Template(template, inputs)  # an older one may still serve
+        shapes = tuple(
+            PredictorShape("" if bare else part, _definition(value, id(value) in thinking))
+            for part, value in predictors.items()
+        )
+        self._templates[token] = Template(template, inputs, shapes)  # an older one may still serve
         self._registered[name] = RegisteredProgram(
-            tuple(
-                PredictorShape("" if bare else part, _definition(value, id(value) in thinking))
-                for part, value in predictors.items()
-            ),
+            shapes,
             token,
             tuple(part for part in parts if part not in predictors),
         )

@@ -27,6 +27,7 @@ def rejection(after: Snapshot, path: str, fault: Fault, module_id: str | None) -
         column=fault.column,
         module_id=module_id,
         serving=serving,
+        mend=fault.mend,
     )
 
 

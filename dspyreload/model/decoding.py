@@ -55,7 +55,7 @@ def _in_words(message: str, above: Path) -> FaultError:
         choice = ", ".join(quoted(item) for item in getattr(kinds, "__args__", ()))
         return FaultError(f"{name} must be one of {choice}", path)
     if _RANGE.match(message):
-        return FaultError(f"{name} is a number that is too large", path)
+        return FaultError(f"{name} is a number that is too large", path, mend="write a smaller one")
     return FaultError(f"{name} is not what is expected here", path)
 
 

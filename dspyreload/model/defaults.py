@@ -45,9 +45,22 @@ class Default(msgspec.Struct, frozen=True, kw_only=True):
             whose=said.whose,
         )
 
+    def words(self) -> str:
+        """Say what a module takes, and from whom."""
+        what = []
+        if self.signature_name:
+            what.append(f"the signature {quoted(self.signature_name)}")
+        elif self.signature is not None:
+            sides = (self.signature.input_names(), self.signature.output_names())
+            what.append("the fields " + " → ".join(", ".join(names) for names in sides))
+        if self.predictor_type is not None:
+            what.append(quoted(self.predictor_type))
+        return f"{self.whose}: {' and '.join(what)}"
+
 
 BUILT_IN = Default(signature=DEFAULT_SIGNATURE, whose="the default signature")
 """Where neither the manifest nor the game says anything."""
+
 
 def scopes(path: str, tags: tuple[str, ...]) -> Iterator[Scope]:
     """List what a default may be for, for one file: what counts most first."""
@@ -70,9 +83,7 @@ def listed_default(defaults: Mapping[Scope, Default], path: str, tags: tuple[str
     return chosen
 
 
-def effective_default(
-    listed: Default | None, names: Mapping[Scope, str], path: str, tags: tuple[str, ...]
-) -> Default:
+def effective_default(listed: Default | None, names: Mapping[Scope, str], path: str, tags: tuple[str, ...]) -> Default:
     """Return what serves a file that names no signature.
 
     :param listed: what the manifest says.

@@ -17,6 +17,7 @@ from dspyreload.model.registrations import PredictorShape, RegisteredProgram
 
 __all__ = ["check_state", "is_dspy_state", "read_state", "state_warnings"]
 
+_SAVE_AGAIN = "save the program again, with DSPy's save()"
 _PREDICTOR_KEYS = {"traces", "train", "demos", "signature"}
 _ALLOWED = _PREDICTOR_KEYS | {"lm", "fields"}
 _MODULE_KEYS = {"module_id", "instruction", "instruction_file", "predictor_type", "signature_name"}
@@ -84,7 +85,9 @@ def _who(name: str) -> str:
 def _form_faults(name: str, part: Any, path: Path) -> Iterator[FaultError]:
     who = _who(name)
     if not isinstance(part, dict):
-        yield FaultError(f"{quoted(name)} is not what DSPy saves of a predictor, an object in {{ }}", path)
+        yield FaultError(
+            f"{quoted(name)} is not what DSPy saves of a predictor, an object in {{ }}", path, mend=_SAVE_AGAIN
+        )
         return
     for key in part:
         if key not in _ALLOWED:
@@ -95,32 +98,34 @@ def _form_faults(name: str, part: Any, path: Path) -> Iterator[FaultError]:
     yield from _signature_form(who, part.get("signature"), (*path, "signature"), path)
     demos = part.get("demos", [])
     if not isinstance(demos, list):
-        yield FaultError(f'{who}: "demos" must be a list', (*path, "demos"))
+        yield FaultError(f'{who}: "demos" must be a list', (*path, "demos"), mend=_SAVE_AGAIN)
         return
     if "demos" not in part:
-        yield FaultError(f'{who} lacks "demos"', path)
+        yield FaultError(f'{who} lacks "demos"', path, mend=_SAVE_AGAIN)
     for index, demo in enumerate(demos):
         if not isinstance(demo, dict):
-            yield FaultError(f"{who}: demo {index + 1} must be an object in {{ }}", (*path, "demos", index))
+            yield FaultError(
+                f"{who}: demo {index + 1} must be an object in {{ }}", (*path, "demos", index), mend=_SAVE_AGAIN
+            )
     if not isinstance(part.get("fields") or {}, dict):
-        yield FaultError(f'{who}: "fields" must be an object in {{ }}', (*path, "fields"))
+        yield FaultError(f'{who}: "fields" must be an object in {{ }}', (*path, "fields"), mend=_SAVE_AGAIN)
 
 
 def _signature_form(who: str, signature: Any, path: Path, above: Path) -> Iterator[FaultError]:
     if not isinstance(signature, dict):
-        yield FaultError(f'{who} lacks "signature", with "instructions" and "fields"', above)
+        yield FaultError(f'{who} lacks "signature", with "instructions" and "fields"', above, mend=_SAVE_AGAIN)
         return
     if not isinstance(signature.get("instructions"), str):
-        yield FaultError(f'{who}: "signature" lacks "instructions", a text', path)
+        yield FaultError(f'{who}: "signature" lacks "instructions", a text', path, mend=_SAVE_AGAIN)
     fields = signature.get("fields")
     if not isinstance(fields, list):
-        yield FaultError(f'{who}: "signature" lacks "fields", a list', path)
+        yield FaultError(f'{who}: "signature" lacks "fields", a list', path, mend=_SAVE_AGAIN)
         return
     for index, field in enumerate(fields):
         texts = isinstance(field, dict) and all(isinstance(field.get(key), str) for key in ("prefix", "description"))
         if not texts:
             message = f'{who}: field {index + 1} must have "prefix" and "description", both texts'
-            yield FaultError(message, (*path, "fields", index))
+            yield FaultError(message, (*path, "fields", index), mend=_SAVE_AGAIN)
 
 
 def check_state(
@@ -149,7 +154,7 @@ def _name_faults(
         if found in program.others or (found in predictors and found in shapes):
             continue
         if found in shapes:
-            yield FaultError(f"{quoted(found)} is not what DSPy saves of a predictor", (found,))
+            yield FaultError(f"{quoted(found)} is not what DSPy saves of a predictor", (found,), mend=_SAVE_AGAIN)
             continue
         near = difflib.get_close_matches(found, [*shapes], n=1)
         hint = f"; did you mean {quoted(near[0])}?" if near and near[0] else f"; it has {known}"
@@ -158,7 +163,7 @@ def _name_faults(
     for wanted in shapes:
         if wanted not in parts:
             what = f"the predictor {quoted(wanted)}" if wanted else "its one bare predictor"
-            yield FaultError(f"{what} of the program {quoted(name)} is missing")
+            yield FaultError(f"{what} of the program {quoted(name)} is missing", mend=_SAVE_AGAIN)
 
 
 def _predictor_faults(
@@ -174,7 +179,7 @@ def _predictor_faults(
             message = (
                 f"{who} has {counted(len(saved.fields), 'field')}, and {len(fields)} in the program {quoted(program)}"
             )
-            yield FaultError(message, (*path, "signature", "fields"))
+            yield FaultError(message, (*path, "signature", "fields"), mend=_SAVE_AGAIN)
         else:
             yield from _order_faults(who, saved, shape, (*path, "signature", "fields"))
         names = {field.name for field in fields}
@@ -182,7 +187,7 @@ def _predictor_faults(
             if names.isdisjoint(demo):
                 known = ", ".join(map(quoted, sorted(names)))
                 message = f"{who}: demo {index + 1} has none of the predictor's fields ({known})"
-                yield FaultError(message, (*path, "demos", index))
+                yield FaultError(message, (*path, "demos", index), mend="delete it, or give it the program's fields")
 
 
 def _order_faults(who: str, saved: SavedPredictor, shape: PredictorShape, path: Path) -> Iterator[FaultError]:

@@ -51,7 +51,7 @@ class ModuleDeleted(HotReloadEvent, frozen=True, gc=False, kw_only=True):
 class ReloadError(HotReloadEvent, frozen=True, gc=False, kw_only=True):
     """A file may not go live; the last good version serves.
 
-    :ivar error: what is wrong, in a writer's words.
+    :ivar error: what is wrong, in a writer's words; ``mend``: what to do about it, where they do not say.
     :ivar line, column: where, from 1, or None.
     :ivar module_id: the module that the file is, where that is known.
     :ivar serving: the version that still serves (of the module; for the manifest: that of its file), or None.
@@ -63,6 +63,7 @@ class ReloadError(HotReloadEvent, frozen=True, gc=False, kw_only=True):
     column: int | None = None
     module_id: str | None = None
     serving: str | None = None
+    mend: str = ""
 
     @property
     def where(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from dspyreload.model.faults import FaultError, Path, Warned, quoted, raise_first
+from dspyreload.model.faults import FaultError, Path, Warned, did_you_mean, quoted, raise_first
 from dspyreload.model.module import FieldType, OptimizedModule, SignatureDefinition
 
 __all__ = ["check_demos", "odd_values"]
@@ -45,13 +45,17 @@ def odd_values(module: OptimizedModule, signature: SignatureDefinition) -> Itera
                     message = (
                         f"demo {index + 1}: {quoted(name)} is {_WORDS[kind]} in the signature, and something else here"
                     )
-                    yield Warned(message, ("demos", index, side, name))
+                    yield Warned(message, ("demos", index, side, name), "write it as the signature says")
 
 
 def _tool_faults(module: OptimizedModule, signature: SignatureDefinition) -> Iterator[FaultError]:
     for side, name in _TOOL_FIELDS if module.tool_enabled else ():
         if name not in (signature.input_names() if side == "inputs" else signature.output_names()):
-            yield FaultError(f'"tool_enabled" needs the field "{name}" among the {side}', ("tool_enabled",))
+            yield FaultError(
+                f'"tool_enabled" needs the field "{name}" among the {side}',
+                ("tool_enabled",),
+                mend="add it to the signature",
+            )
 
 
 def _thought_faults(module: OptimizedModule, signature: SignatureDefinition) -> Iterator[FaultError]:
@@ -75,7 +79,7 @@ def _demo_faults(module: OptimizedModule, signature: SignatureDefinition) -> Ite
     for index, line in enumerate(module.fallback):
         who = f"fallback {index + 1}"
         if not line:
-            yield FaultError(f"{who} is empty", ("fallback", index))
+            yield FaultError(f"{who} is empty", ("fallback", index), mend="write what is said, or delete it")
         yield from _field_faults(who, ("fallback", index), line, (), spoken, "output")
 
 
@@ -86,7 +90,9 @@ def _field_faults(
         if name not in known:
             others = ", ".join(quoted(item) for item in known) or "none"
             message = f"{who} has {quoted(name)}, which is no {kind} of the signature ({others})"
-            yield FaultError(message, (*path, name), key=True)
+            message += did_you_mean(name, [item for item in known if item not in given])
+            yield FaultError(message, (*path, name), key=True, mend="delete it, or correct the name")
     for name in needed:
         if name not in given:
-            yield FaultError(f"{who} lacks {quoted(name)}", path)
+            mend = f'add {quoted(name)}: "..." to its {kind}s'
+            yield FaultError(f"{who} lacks {quoted(name)}", path, mend=mend)

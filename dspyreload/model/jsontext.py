@@ -23,6 +23,7 @@ _CONFLICT = re.compile(r"^(<{7}|={7}|>{7}|\|{7})(?= |\r?$)", re.MULTILINE)
 _TOKEN = re.compile(r'[ \t\r\n]*(?:("[^"\\]*(?:\\.[^"\\]*)*")|([{}\[\],:])|([^\s{}\[\],:"]+))', re.DOTALL)
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
 
+_LEAST = 'the least that a module can be is {"instruction": "..."}'
 _WORDS = {
     "Expecting ',' delimiter": "a comma is missing here",
     "Expecting ':' delimiter": "a colon is missing between a name and its value",
@@ -85,33 +86,37 @@ def _explain(data: bytes, error: Exception) -> FaultError:
     except FaultError as fault:
         return fault
     if not text.strip():
-        return FaultError("the file is empty", offset=0)
+        return FaultError("the file is empty", offset=0, mend=_LEAST)
     if conflict := _CONFLICT.search(text):
         return FaultError(
             "a git conflict marker; two people changed this file, choose one side and delete the markers",
             offset=conflict.start(),
         )
     if isinstance(error, RecursionError):
-        return FaultError("lists or objects stand too deep inside each other", offset=0)
+        return FaultError(
+            "lists or objects stand too deep inside each other", offset=0, mend="put fewer inside each other"
+        )
     try:
         json.loads(text)
     except json.JSONDecodeError as fault:
         return _syntax(text, fault)
     except (RecursionError, ValueError):
         pass  # ValueError: a number of too many digits
-    return _odd_token(text) or FaultError("this is not JSON", offset=0)
+    return _odd_token(text) or FaultError("this is not JSON", offset=0, mend=_LEAST)
 
 
 def _syntax(text: str, fault: json.JSONDecodeError) -> FaultError:
     before = text[: fault.pos].rstrip()
     if text[fault.pos : fault.pos + 1] in ("}", "]") and before.endswith(","):
-        return FaultError(f"a comma too many before the closing {text[fault.pos]}", offset=len(before) - 1)
+        return FaultError(
+            f"a comma too many before the closing {text[fault.pos]}", offset=len(before) - 1, mend="delete it"
+        )
     if fault.msg.startswith(("Expecting property", "Expecting value")) and text.startswith(",", fault.pos):
-        return FaultError("a comma too many", offset=fault.pos)
+        return FaultError("a comma too many", offset=fault.pos, mend="delete it")
     if not text[fault.pos :].strip():
         return FaultError("the file ends too early; is it half written, or a } or ] missing?", offset=len(before))
     if fault.msg.startswith("Expecting") and text.startswith(("//", "/*", "#"), fault.pos):
-        return FaultError("a comment; JSON has none", offset=fault.pos)
+        return FaultError("a comment; JSON has none", offset=fault.pos, mend='delete it, or put it into "metadata"')
     if fault.msg.startswith("Expecting") and text.startswith("'", fault.pos):
         return FaultError("single quotes; JSON wants double quotes", offset=fault.pos)
     if fault.msg.startswith("Invalid control") and text[fault.pos] in "\r\n":
@@ -129,7 +134,8 @@ def _syntax(text: str, fault: json.JSONDecodeError) -> FaultError:
             "a value is expected here: a text in double quotes, a number, true, false or null", offset=fault.pos
         )
     offset = len(before) if fault.msg.startswith("Expecting ','") else fault.pos
-    return FaultError(_WORDS.get(fault.msg, "this is not JSON"), offset=offset)
+    mend = "" if fault.msg in _WORDS else _LEAST
+    return FaultError(_WORDS.get(fault.msg, "this is not JSON"), offset=offset, mend=mend)
 
 
 def _odd_token(text: str) -> FaultError | None:
@@ -137,11 +143,14 @@ def _odd_token(text: str) -> FaultError | None:
     for token in _TOKEN.finditer(text):
         string, _mark, bare = token.groups()
         if string and (lone := _half_pair(string)) is not None:
-            return FaultError(r"half of a \u pair: a character that does not exist", offset=token.start(1) + lone)
+            return FaultError(
+                r"half of a \u pair: a character that does not exist; write the character itself",
+                offset=token.start(1) + lone,
+            )
         if bare in ("NaN", "Infinity", "-Infinity"):
             return FaultError(f"{bare} is not JSON; write a number or null", offset=token.start(3))
         if bare and bare[-1].isdigit() and (len(bare) > 300 or abs(float(bare)) == float("inf")):
-            return FaultError("a number that is too large", offset=token.start(3))
+            return FaultError("a number that is too large", offset=token.start(3), mend="write a smaller one")
     return None
 
 

@@ -7,7 +7,7 @@ with it. Entries that it does not touch keep their state, so a file that was bro
 from __future__ import annotations
 
 from dspyreload.model.changes import Changes
-from dspyreload.model.faults import Fault, shown
+from dspyreload.model.faults import Fault, did_you_mean, shown
 from dspyreload.model.finding import Kind
 from dspyreload.model.jsontext import placed, text_of
 from dspyreload.model.manifest import MANIFEST, ModuleManifest, changed_entries
@@ -34,7 +34,13 @@ def plan_listed(changes: Changes, desired: ModuleManifest) -> None:
         elif module_id in changes.snapshot:
             changes.gone.append(module_id)
         else:
-            changes.errors.append((path, Fault("manifest.json lists this file, and it is missing"), module_id))
+            changes.errors.append((path, _missing(changes, path), module_id))
+
+
+def _missing(changes: Changes, path: str) -> Fault:
+    near = did_you_mean(path, changes.seen.unlisted or ())
+    mend = "make the file, or delete its entry" if not near else ""
+    return Fault(f"manifest.json lists this file, and it is missing{near}", mend=mend)
 
 
 def _ready(changes: Changes, desired: ModuleManifest, module_id: str) -> bool:

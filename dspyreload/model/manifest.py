@@ -72,6 +72,7 @@ class ModuleManifest:
 
     :ivar digest: SHA-256 of the file's bytes.
     :ivar paths: the same by path: which id a file is.
+    :ivar defaults: what it says of modules that name no signature.
     """
 
     version: str
@@ -79,6 +80,7 @@ class ModuleManifest:
     digest: str = ""
     warnings: tuple[Warned, ...] = ()
     paths: Mapping[str, str] = attrs.field(factory=dict)
+    defaults: tuple[Default, ...] = ()
 
     def __getitem__(self, module_id: str) -> ModuleEntry:
         return self.modules[module_id]
@@ -121,9 +123,9 @@ def relative_path(text: str, path: Path, folder: str | None = None) -> str:
     :raises FaultError: where it is absolute, leaves the directory, or is no path.
     """
     if not text.strip():
-        raise FaultError("a path is empty", path)
+        raise FaultError("a path is empty", path, mend="name a file, relative to the modules directory")
     if "\x00" in text:
-        raise FaultError(f"the path {quoted(text)} has a character that no path has", path)
+        raise FaultError(f"the path {quoted(text)} has a character that no path has", path, mend="write the name anew")
     if text.startswith("/") or re.match(r"[A-Za-z]:", text):
         raise FaultError(f"the path {quoted(text)} is absolute; name it relative to the modules directory", path)
     if "\\" in text:
@@ -132,12 +134,16 @@ def relative_path(text: str, path: Path, folder: str | None = None) -> str:
     for part in text.split("/"):
         if part == "..":
             if folder is None or not parts:
-                raise FaultError(f"the path {quoted(text)} leads out of the modules directory", path)
+                raise FaultError(
+                    f"the path {quoted(text)} leads out of the modules directory", path, mend="move the file into it"
+                )
             parts.pop()
         elif part not in ("", "."):
             parts.append(part)
     if not parts:
-        raise FaultError(f"the path {quoted(text)} names no file", path)
+        raise FaultError(
+            f"the path {quoted(text)} names no file", path, mend="name a file, relative to the modules directory"
+        )
     return "/".join(parts)
 
 
@@ -152,7 +158,7 @@ def parse_manifest(data: bytes, digest: str = "") -> ModuleManifest:
     """
     value = parse(data)
     if not isinstance(value, dict):
-        raise FaultError("the manifest is an object in { }")
+        raise FaultError("the manifest is an object in { }", mend='the least that it can be is {"modules": {}}')
     if "modules" not in value:
         raise lacks("the manifest", "modules", given={key: value[key] for key in value if key not in _TOP})
     version = convert(value.get("version", "1.0"), str, ("version",))
@@ -176,27 +182,27 @@ def parse_manifest(data: bytes, digest: str = "") -> ModuleManifest:
         entry = ModuleEntry(**msgspec.structs.asdict(keys), default=listed_default(defaults, keys.path, keys.tags))
         twin = paths.setdefault(entry.path, module_id)
         if twin != module_id:
-            message = f"{quoted(twin)} and {quoted(module_id)} name one path, {quoted(entry.path)}"
+            message = f"{quoted(twin)} and {quoted(module_id)} name one path, {quoted(entry.path)}; delete one"
             faults.append(FaultError(message, (*where, "path")))
         twin = ids.setdefault(fold(module_id), name)
         if twin != name:
-            message = f"the ids {quoted(twin)} and {quoted(name)} differ only in case"
+            message = f"the ids {quoted(twin)} and {quoted(name)} differ only in case; rename one"
             faults.append(FaultError(message, where, key=True))
         for key in row:
             if key not in _KNOWN:
                 warnings.append(unknown_key(key, where, _KNOWN))
         modules[module_id] = entry
     raise_first(faults)
-    return ModuleManifest(version, modules, digest, tuple(warnings), paths)
+    return ModuleManifest(version, modules, digest, tuple(warnings), paths, tuple(defaults.values()))
 
 
 def _entry(row: Any, module_id: str, where: Path) -> EntryKeys:
     if not module_id.strip():
-        raise FaultError("a module id is empty", where, key=True)
+        raise FaultError("a module id is empty", where, key=True, mend='name the module, such as "npc.smith"')
     entry: EntryKeys = convert(row, EntryKeys, where)
     path = relative_path(entry.path, (*where, "path"))
     if path == MANIFEST:
-        raise FaultError("the manifest can't list itself", (*where, "path"))
+        raise FaultError("the manifest can't list itself", (*where, "path"), mend="delete this entry")
     digest = None
     if entry.hash is not None:
         found = _HASH.fullmatch(entry.hash)

@@ -50,7 +50,11 @@ class ModuleDraft:
         parts = [text.strip() for text in (*texts, self.module.instruction)]
         whole = "\n\n".join(part for part in parts if part)
         if not whole:
-            raise FaultError("the instruction is empty in all of its files", self.text_files[-1][1])
+            raise FaultError(
+                "the instruction is empty in all of its files",
+                self.text_files[-1][1],
+                mend="write some text into one of them",
+            )
         return attrs.evolve(self.module, instruction=whole)
 
 
@@ -87,6 +91,7 @@ class IncludedFile:
 
 _TEXT_KEYS = {field.name for field in attrs.fields(IncludedFile)}
 _KNOWN = {field.name for field in attrs.fields(ModuleFile)}
+_FILL = {"instruction": "say who the character is and how it speaks", "instruction_file": "name a text file"}
 _FULL = ("module_id", "predictor_type", "signature_name")
 _METADATA = {field.name for field in attrs.fields(ModuleMetadata)} - {"extra"}
 
@@ -109,7 +114,7 @@ def parse_module(
     """
     value = parse(data)
     if not isinstance(value, dict):
-        raise FaultError("a module is an object in { }")
+        raise FaultError("a module is an object in { }", mend='the least that it can be is {"instruction": "..."}')
     if is_dspy_state(value):
         return _saved(value, default_id, signature_name or "", predictor_type or "predict")
     warnings = tuple(unknown_key(key, (), _KNOWN) for key in value if key not in _KNOWN and key != "$schema")
@@ -206,7 +211,7 @@ def _form_faults(value: Mapping[str, Any]) -> Iterator[FaultError]:
         if named and key not in value:
             yield _lacks(key, value)
         if key in value and not value[key].strip():
-            yield FaultError(f'"{key}" is empty', (key,))
+            yield FaultError(f'"{key}" is empty', (key,), mend=_FILL.get(key, "fill it in"))
     if "instruction" not in value and "instruction_file" not in value:
         yield _lacks("instruction", value)
     if "instruction" in value and "instruction_file" in value:
@@ -215,7 +220,7 @@ def _form_faults(value: Mapping[str, Any]) -> Iterator[FaultError]:
         )
     for key in ("instruction", "instruction_file"):
         if key in value and not value[key].strip():
-            yield FaultError(f'"{key}" is empty', (key,))
+            yield FaultError(f'"{key}" is empty', (key,), mend=_FILL.get(key, "fill it in"))
 
 
 def _lacks(key: str, value: Mapping[str, Any]) -> FaultError:

@@ -180,7 +180,10 @@ def _unlisted(changes: Changes) -> tuple[tuple[str, Fault], ...]:
     if changes.seen.unlisted is None:
         return ()
     fresh = sorted(changes.seen.unlisted - changes.known.unlisted)
-    return tuple((path, Fault("manifest.json does not list this file; it is not served")) for path in fresh)
+    return tuple(
+        (path, Fault("manifest.json does not list this file; it is not served", mend='add it to "modules" there'))
+        for path in fresh
+    )
 
 
 def _remarks(changes: Changes) -> tuple[tuple[str, Fault], ...]:

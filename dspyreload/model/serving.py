@@ -89,9 +89,7 @@ def _serve_state(
     return Served(program.token, tuple(state_warnings(draft.state, program, registrations.dspy)))
 
 
-def _serve_by_program(
-    draft: ModuleDraft, module: OptimizedModule, name: str, registrations: Registrations
-) -> Served:
+def _serve_by_program(draft: ModuleDraft, module: OptimizedModule, name: str, registrations: Registrations) -> Served:
     program = registrations.programs.get(name)
     if program is None:
         raise Waits(f"no program is registered as {quoted(name)}{_near(name, registrations.programs)}")
@@ -143,7 +141,12 @@ def _compare(module: OptimizedModule, registered: SignatureDefinition, whose: st
         if lacking := [name for name in wanted if name not in mine]:
             words.append(f"{side} {', '.join(map(quoted, lacking))} only in the registered one")
     if words:
-        raise FaultError(f"its signature differs from {whose}: {'; '.join(words)}", ("signature",), key=True)
+        raise FaultError(
+            f"its signature differs from {whose}: {'; '.join(words)}",
+            ("signature",),
+            key=True,
+            mend="give both the same fields, or delete the file's block",
+        )
 
 
 def check_lm(entry: ModuleEntry, registrations: Registrations) -> Iterator[Warned]:
@@ -154,7 +157,9 @@ def check_lm(entry: ModuleEntry, registrations: Registrations) -> Iterator[Warne
     here = "its entry in manifest.json"
     if registrations.lms is None:
         if entry.lm is not None:
-            yield Warned(f'{here} has "lm": {quoted(entry.lm)}, which only the server knows')
+            yield Warned(
+                f'{here} has "lm": {quoted(entry.lm)}, which only the server knows', (), "check with --lm-config"
+            )
         return
     name = entry.lm or ""
     bounds = registrations.lms.get(name)
@@ -165,6 +170,11 @@ def check_lm(entry: ModuleEntry, registrations: Registrations) -> Iterator[Warne
         return
     which = f"the LM {quoted(name)}" if name else "the LM"
     if entry.max_tokens is not None and bounds.max_tokens is not None and entry.max_tokens > bounds.max_tokens:
-        raise FaultError(f'{here} has "max_tokens": {entry.max_tokens}; {which} allows {bounds.max_tokens}')
+        raise FaultError(
+            f'{here} has "max_tokens": {entry.max_tokens}; {which} allows {bounds.max_tokens}', mend="ask for less"
+        )
     if entry.temperature is not None and entry.temperature > bounds.max_temperature:
-        raise FaultError(f'{here} has "temperature": {entry.temperature:g}; {which} allows {bounds.max_temperature:g}')
+        raise FaultError(
+            f'{here} has "temperature": {entry.temperature:g}; {which} allows {bounds.max_temperature:g}',
+            mend="ask for less",
+        )

@@ -1,0 +1,1 @@
+"""The offline commands, ``dspyreload COMMAND``: one file for each, and what they share."""

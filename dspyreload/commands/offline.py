@@ -1,0 +1,48 @@
+"""What a game registers, where no server runs."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+import attrs
+
+from dspyreload.engine import DSPyEngine
+from dspyreload.errors import DSPyReloadError
+from dspyreload.lm.models import LanguageModels
+from dspyreload.lmconfig import read_lm_config
+from dspyreload.model.registrations import Registrations
+from dspyreload.model.snapshot import ModuleVersion
+from dspyreload.setups import find_setup, run_setup
+
+__all__ = ["add_directory", "add_setup", "registered"]
+
+Refuses = Callable[[str, ModuleVersion], str | None]
+
+
+def add_directory(parser: argparse.ArgumentParser) -> None:
+    """Give a command its directory."""
+    parser.add_argument("directory", metavar="DIR", help="the directory of the modules")
+
+
+def add_setup(parser: argparse.ArgumentParser) -> None:
+    """Give a command the option for what the game registers."""
+    parser.add_argument("--setup", metavar="MODULE", help="its setup(engine) registers what the game has")
+
+
+def registered(setup: str | None, lm_config: str | None, directory: str) -> tuple[Registrations, Refuses]:
+    """Return what the game registers, and what its validators say of a version.
+
+    :param setup: the game's module, or None for no game.
+    :param lm_config: the server's file of language models, or None.
+    :raises DSPyReloadError: where one of the two can't be used.
+    """
+    bounds = LanguageModels(None, read_lm_config(lm_config)).bounds() if lm_config is not None else None
+    if setup is None:
+        return Registrations(lms=bounds), lambda path, version: ""
+    if (fault := find_setup(setup)) is not None:
+        raise DSPyReloadError(fault)
+    engine = DSPyEngine(directory, load=False)
+    engine.offline = True
+    run_setup(setup, engine)
+    return attrs.evolve(engine.registrations(), lms=bounds), engine.validators.verdict

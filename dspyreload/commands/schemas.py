@@ -1,0 +1,92 @@
+"""``dspyreload schema``: JSON Schemas for editors."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from typing import Any
+
+from dspyreload.commands.offline import add_setup, registered
+from dspyreload.config import HotReloadConfig
+from dspyreload.disk.reading import ReadFault, read_file
+from dspyreload.disk.writing import make_file, replace_file
+from dspyreload.errors import DSPyReloadError, HotReloadFailed
+from dspyreload.model.defaults import BUILT_IN, Default
+from dspyreload.model.faults import FaultError, shown
+from dspyreload.model.manifest import MANIFEST, parse_manifest
+from dspyreload.model.registrations import Registrations
+from dspyreload.model.schema import manifest_schema, module_schema, schema_of_both
+
+__all__ = ["SCHEMAS", "add_schema", "write_schemas"]
+
+SCHEMAS = ".schemas"
+"""The folder for them: hidden, so that nobody takes them for modules."""
+
+
+def add_schema(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = commands.add_parser("schema", help="print the JSON Schema of module files and manifests, for editors")
+    parser.add_argument(
+        "directory", metavar="DIR", nargs="?", help="a directory of modules, for the defaults of its manifest"
+    )
+    parser.add_argument(
+        "--of", choices=("module", "manifest"), help="of one of the two; without it, one schema that fits both"
+    )
+    add_setup(parser)
+    parser.add_argument("--write", action="store_true", help=f"write both into DIR/{SCHEMAS} instead of printing one")
+    parser.set_defaults(run=_schema)
+
+
+def _schema(options: argparse.Namespace) -> int:
+    if options.write and options.directory is None:
+        raise DSPyReloadError("schema --write needs DIR, where it writes")
+    if options.directory is not None and not os.path.isdir(options.directory):
+        raise DSPyReloadError(f"{shown(options.directory)} is no directory")
+    registrations, _refuses = registered(options.setup, None, options.directory or ".")
+    if options.write:
+        for path in write_schemas(options.directory, registrations):
+            print(os.path.join(shown(options.directory), path))
+        return 0
+    schemas = _schemas(options.directory, registrations)
+    print(json.dumps(schemas[options.of or "both"], indent=2, ensure_ascii=False))
+    return 0
+
+
+def write_schemas(directory: str, registrations: Registrations) -> list[str]:
+    """Write both schemas into a directory, in place of those that are there.
+
+    :return: their paths.
+    :raises DSPyReloadError: where that fails.
+    """
+    schemas = _schemas(directory, registrations)
+    paths = []
+    for name in ("module", "manifest"):
+        path, text = f"{SCHEMAS}/{name}.json", json.dumps(schemas[name], indent=2, ensure_ascii=False) + "\n"
+        write = replace_file if os.path.lexists(os.path.join(directory, path)) else make_file
+        write(directory, path, text)
+        paths.append(path)
+    return paths
+
+
+def _schemas(directory: str | None, registrations: Registrations) -> dict[str, dict[str, Any]]:
+    signatures = {name: known.definition for name, known in registrations.signatures.items()}
+    module = module_schema(signatures, _defaults(directory, registrations))
+    manifest = manifest_schema(signatures)
+    return {"module": module, "manifest": manifest, "both": schema_of_both(module, manifest)}
+
+
+def _defaults(directory: str | None, registrations: Registrations) -> list[Default]:
+    """List what may serve a module of this directory that names no signature."""
+    game = [Default(signature_name=name) for name in dict.fromkeys(registrations.defaults.values())]
+    listed: list[Default] = []
+    if directory is not None:
+        try:
+            data = read_file(os.path.realpath(directory), MANIFEST, HotReloadConfig().max_file_size).data
+            listed = [found.over(BUILT_IN) for found in parse_manifest(data).defaults]
+        except ReadFault as error:
+            if not error.missing:
+                raise HotReloadFailed(MANIFEST, error.message) from None
+        except FaultError as error:
+            raise HotReloadFailed(MANIFEST, f"{error.message}; see dspyreload check") from None
+    return [BUILT_IN, *game, *listed]

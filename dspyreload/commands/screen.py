@@ -1,0 +1,71 @@
+"""What is printed in a conversation, above the prompt."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from dspyreload.model.faults import shown
+
+__all__ = ["Screen", "clean"]
+
+_MOST = 200_000  # characters of one field
+
+
+def clean(text: str) -> str:
+    """Make a text of several lines harmless for a terminal: control characters are escaped."""
+    return "\n".join(shown(line.replace("\t", "    "), _MOST) for line in text.replace("\r\n", "\n").split("\n"))
+
+
+class Screen:
+    """Prints lines with rich; in colour on a terminal.
+
+    :param write: writes text where it belongs; by default to the standard output.
+    """
+
+    def __init__(self, write: Callable[[str], None] | None = None, *, terminal: bool | None = None) -> None:
+        self._write = write or _to_stdout
+        self._terminal = sys.stdout.isatty() if terminal is None else terminal
+        self._colours = self._terminal and "NO_COLOR" not in os.environ
+
+    def _print(self, what: Any, end: str = "\n") -> None:
+        buffer = io.StringIO()
+        width = shutil.get_terminal_size().columns
+        console = Console(
+            file=buffer,
+            force_terminal=self._terminal,
+            color_system="standard" if self._colours else None,
+            width=width,
+            highlight=False,
+        )
+        console.print(what, end=end, soft_wrap=isinstance(what, Text))
+        self._write(buffer.getvalue())
+
+    def line(self, *parts: tuple[str, str], end: str = "\n") -> None:
+        """Print texts, each with a style such as ``dim``; control characters in them do nothing."""
+        self._print(Text.assemble(*((clean(text), style) for text, style in parts)), end)
+
+    def raw(self, text: str) -> None:
+        """Print a piece of a text that is still being said."""
+        self._write(clean(text))
+
+    def beside(self, left: tuple[str, str], right: tuple[str, str]) -> None:
+        """Print two texts beside each other, each under its title."""
+        table = Table(expand=True)
+        for title, _text in (left, right):
+            table.add_column(Text(title), ratio=1)
+        table.add_row(*(Text(clean(text)) for _title, text in (left, right)))
+        self._print(table)
+
+
+def _to_stdout(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()

@@ -1,0 +1,142 @@
+"""A conversation from its beginning to its end: :class:`Session`. The file that wires it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Iterator
+from typing import Any, cast
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogBeginner
+from twisted.python.failure import Failure
+
+from dspyreload.commands.conversation import COMMANDS, Conversation
+from dspyreload.commands.prompting import Prompt, prompt_for
+from dspyreload.commands.saves import Line, Saves
+from dspyreload.commands.screen import Screen
+from dspyreload.config import HotReloadConfig
+from dspyreload.disk.check import Remark, check_directory
+from dspyreload.engine import DSPyEngine
+from dspyreload.errors import DSPyReloadError, UnknownModule
+from dspyreload.live.service import HotReloadService
+from dspyreload.lm.demos import NAME as DEMOS
+from dspyreload.model.faults import shown
+
+__all__ = ["Session"]
+
+_MOST_FAULTS = 5
+
+
+class Session:
+    """Runs the reactor while a writer talks.
+
+    :param module: whom they talk to: an id, the end of one, or a path; None for the first.
+    :param lm: the name of the language model.
+    """
+
+    def __init__(self, engine: DSPyEngine, config: HotReloadConfig, module: str | None, lm: str) -> None:
+        self._engine, self._config, self._module, self._lm = engine, config, module, lm
+        self._service = HotReloadService(engine, config)
+        self._talk: Conversation | None = None
+        self._prompt: Prompt
+        self._screen: Screen
+        self._status = 0
+
+    def run(self) -> int:
+        """Talk until the writer leaves; return the exit status."""
+        from twisted.internet import reactor as installed
+
+        reactor: Any = installed
+        self._prompt = prompt_for(self._label, self._complete, reactor)
+        self._screen = Screen(self._prompt.write)
+        globalLogBeginner.beginLoggingTo([cast(ILogObserver, self._log)], redirectStandardIO=False)
+        reactor.callWhenRunning(self._start, reactor)
+        reactor.run(installSignalHandlers=False)
+        return self._status
+
+    def _start(self, reactor: Any) -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGINT, self._interrupted)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, self._prompt.end)
+        done = Deferred.fromCoroutine(self._converse(reactor))
+        done.addErrback(self._failed)
+        done.addBoth(lambda _result: maybeDeferred(self._service.stopService))
+        done.addBoth(lambda _result: self._engine.close())
+        done.addBoth(lambda _result: reactor.stop())
+
+    def _interrupted(self) -> None:
+        if self._talk is None or not self._talk.interrupt():
+            self._prompt.end()
+
+    async def _converse(self, reactor: Any) -> None:
+        self._service.startService()
+        warm = self._engine.warm()
+        await self._service.when_ready()
+        warm.addErrback(lambda failure: self._screen.line((failure.getErrorMessage(), "red")))
+        faults = list(self._faults())
+        talk = self._talk = Conversation(self._engine, self._screen, None, self._lm)
+        talk.module_id = self._whom(talk, faults)
+        if self._lm == DEMOS:
+            words = "the demonstrations answer; for a language model, --lm NAME, such as --lm openai/gpt-4o-mini"
+            self._screen.line((words, "dim"))
+        talk.greet()
+        for fault in faults[:_MOST_FAULTS]:
+            talk.tell(Line(f"{shown(fault.path, 300)}:{fault.line}:{fault.column}: {fault.message}", bad=True))
+        if len(faults) > _MOST_FAULTS:
+            talk.tell(Line(f"{len(faults) - _MOST_FAULTS} more faults: dspyreload check shows them", bad=True))
+        self._saves = Saves(reactor, talk.tell, lambda: talk.module_id)
+        self._service.subscribe(self._saves.on_event)
+        while (line := await self._prompt.read()) is not None:
+            if not await talk.take(line):
+                break
+
+    def _faults(self) -> Iterator[Remark]:
+        report = check_directory(
+            self._engine.directory,
+            self._config,
+            self._engine.registrations(),
+            complete=False,
+        )
+        return (remark for remark in report.remarks if remark.level == "fault")
+
+    def _whom(self, talk: Conversation, faults: list[Remark]) -> str | None:
+        if self._module is None:
+            return None
+        try:
+            return talk.named(self._module)
+        except UnknownModule:
+            waiting = {fault.path for fault in faults}
+            path = self._module if self._module in waiting else self._module.replace(".", "/") + ".json"
+            if path in waiting:
+                return path.removesuffix(".json").replace("/", ".")  # it speaks when it is mended
+            raise
+
+    def _failed(self, failure: Failure) -> None:
+        self._status = 1
+        if failure.check(DSPyReloadError, ValueError):
+            self._screen.line((f"dspyreload: {failure.getErrorMessage()}", "red"))
+        else:
+            self._screen.line((f"dspyreload: the conversation ended: {failure.getErrorMessage()}", "red"))
+
+    def _label(self) -> str:
+        return f"{shown(self._talk.module_id or '')}> " if self._talk is not None else "> "
+
+    def _complete(self, text: str) -> list[tuple[str, str]]:
+        if not text.startswith("/") or self._talk is None:
+            return []
+        command, space, _rest = text.partition(" ")
+        if not space:
+            return list(COMMANDS.items())
+        return self._talk.completions(command)
+
+    def _log(self, event: LogEvent) -> None:
+        """Show what nothing else shows: what is odd about a file, and what fails."""
+        if event.get("log_level", LogLevel.info) < LogLevel.warn or self._talk is None:
+            return
+        if "remark" in event:
+            where = ":".join(str(part) for part in (event.get("path"), event.get("line")) if part is not None)
+            self._saves.on_warning(f"{shown(where, 300)}: {event['remark']}")
+        elif "path" not in event and "module_id" not in event:  # the others are events
+            self._screen.line((f"!! {shown(formatEvent(event), 500)}", "yellow"))

@@ -1,0 +1,74 @@
+"""One answer on the screen, while it is said."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from dspyreload.commands.screen import Screen
+from dspyreload.lm.reply import Chunk, Reply
+
+__all__ = ["Speech", "told"]
+
+
+class Speech:
+    """Prints a reply as it comes: ``[3f9a demos] smith: Mind the sparks.``, then the other fields.
+
+    :param version: SHA-256 of the version that speaks. ``lm``: the name of the language model that is asked.
+    """
+
+    def __init__(self, screen: Screen, module_id: str, version: str, lm: str) -> None:
+        self._screen, self._who, self._version, self._lm = screen, module_id.rpartition(".")[2], version[:4], lm
+        self._field = ""
+        self._fallback: str | None = None
+        self._heard: set[str] = set()
+
+    def hear(self, chunk: Chunk) -> None:
+        """Print a piece of it."""
+        if self._fallback != chunk.fallback:  # the first piece, or what speaks in the language model's place
+            if self._fallback is not None:
+                self._screen.raw("\n")
+            self._begin(chunk.fallback or self._lm)
+            self._fallback, self._field, self._heard = chunk.fallback, chunk.field, {chunk.field}
+        elif chunk.field != self._field:
+            self._screen.raw("\n")
+            self._screen.line((f"  {chunk.field}: ", "dim"), end="")
+            self._field = chunk.field
+            self._heard.add(chunk.field)
+        self._screen.raw(chunk.text)
+
+    def _begin(self, lm: str) -> None:
+        self._screen.line((f"[{self._version} {lm}] ", "cyan"), (f"{self._who}: ", "bold"), end="")
+
+    def over(self, reply: Reply) -> None:
+        """Print what was not heard yet, and why another spoke than was asked."""
+        fields = [(name, value) for name, value in reply.items() if name not in self._heard]
+        if self._fallback is not None:
+            self._screen.raw("\n")
+        elif fields:
+            self._begin(reply.lm)
+            self._screen.line((_value(fields.pop(0)[1]), ""))
+        for name, value in fields:
+            self._screen.line((f"  {name}: ", "dim"), (_value(value), ""))
+        for call in reply.tool_calls:
+            outcome = call.error if call.error is not None else _value(call.result)
+            self._screen.line((f"  (used {call.name}: {outcome})", "dim"))
+        if reply.fallback:
+            self._screen.line((f"  (the language model could not: {reply.reason})", "yellow"))
+
+    def broken(self) -> None:
+        """End the line that was begun."""
+        if self._fallback is not None:
+            self._screen.raw("\n")
+
+
+def told(reply: Reply) -> str:
+    """Return all that a reply says, by whom."""
+    lines = [f"[{reply.lm}]"]
+    for number, (name, value) in enumerate(reply.items()):
+        lines.append(_value(value) if number == 0 else f"{name}: {_value(value)}")
+    return "\n".join(lines)
+
+
+def _value(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
