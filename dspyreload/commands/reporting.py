@@ -28,7 +28,8 @@ def as_text(report: Report, excerpts: Excerpts) -> list[str]:
 def _shown(remark: Remark, excerpts: Excerpts) -> Iterator[str]:
     kind = "warning: " if remark.level == "warning" else ""
     yield f"{shown(remark.path, 300)}:{remark.line}:{remark.column}: {kind}{remark.message}"
-    yield from excerpts.at(remark.path, remark.line, remark.column)
+    if remark.placed:
+        yield from excerpts.at(remark.path, remark.line, remark.column)
     if remark.mend:
         yield f"      = {remark.mend}"
 
@@ -66,7 +67,8 @@ def summary(report: Report) -> str:
 
 def as_json(report: Report) -> str:
     """Return the remarks as a JSON list."""
-    return json.dumps([attrs.asdict(remark) for remark in report.remarks], indent=2)
+    keys = attrs.filters.exclude("placed")
+    return json.dumps([attrs.asdict(remark, filter=keys) for remark in report.remarks], indent=2)
 
 
 def as_github(report: Report, directory: str) -> list[str]:
@@ -81,8 +83,12 @@ def _annotation(remark: Remark, directory: str) -> str:
     # https://docs.github.com/actions/reference/workflow-commands-for-github-actions
     command = "error" if remark.level == "fault" else "warning"
     file = _escaped(os.path.relpath(os.path.join(directory, remark.path)).replace(os.sep, "/"), ":,")
-    message = f"{remark.message}; {remark.mend}" if remark.mend else remark.message
+    message = f"{remark.message}{_joint(remark.message)}{remark.mend}" if remark.mend else remark.message
     return f"::{command} file={file},line={remark.line},col={remark.column}::{_escaped(message)}"
+
+
+def _joint(message: str) -> str:
+    return " " if message.endswith("?") else "; "
 
 
 def _escaped(text: str, also: str = "") -> str:

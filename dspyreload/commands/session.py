@@ -39,6 +39,7 @@ class Session:
         self._engine, self._config, self._module, self._lm = engine, config, module, lm
         self._service = HotReloadService(engine, config)
         self._talk: Conversation | None = None
+        self._saves: Saves | None = None
         self._prompt: Prompt
         self._screen: Screen
         self._status = 0
@@ -51,7 +52,7 @@ class Session:
         self._prompt = prompt_for(self._label, self._complete, reactor)
         self._screen = Screen(self._prompt.write)
         globalLogBeginner.beginLoggingTo([cast(ILogObserver, self._log)], redirectStandardIO=False)
-        reactor.callWhenRunning(self._start, reactor)
+        reactor.callLater(0, self._start, reactor)  # once asyncio's loop runs
         reactor.run(installSignalHandlers=False)
         return self._status
 
@@ -86,8 +87,8 @@ class Session:
             talk.tell(Line(f"{shown(fault.path, 300)}:{fault.line}:{fault.column}: {fault.message}", bad=True))
         if len(faults) > _MOST_FAULTS:
             talk.tell(Line(f"{len(faults) - _MOST_FAULTS} more faults: dspyreload check shows them", bad=True))
-        self._saves = Saves(reactor, talk.tell, lambda: talk.module_id)
-        self._service.subscribe(self._saves.on_event)
+        self._saves = saves = Saves(reactor, talk.tell, lambda: talk.module_id)
+        self._service.subscribe(saves.on_event)
         while (line := await self._prompt.read()) is not None:
             if not await talk.take(line):
                 break
@@ -133,10 +134,11 @@ class Session:
 
     def _log(self, event: LogEvent) -> None:
         """Show what nothing else shows: what is odd about a file, and what fails."""
-        if event.get("log_level", LogLevel.info) < LogLevel.warn or self._talk is None:
+        if event.get("log_level", LogLevel.info) < LogLevel.warn:
             return
         if "remark" in event:
             where = ":".join(str(part) for part in (event.get("path"), event.get("line")) if part is not None)
-            self._saves.on_warning(f"{shown(where, 300)}: {event['remark']}")
+            if self._saves is not None:
+                self._saves.on_warning(f"{shown(where, 300)}: {event['remark']}")
         elif "path" not in event and "module_id" not in event:  # the others are events
             self._screen.line((f"!! {shown(formatEvent(event), 500)}", "yellow"))

@@ -22,7 +22,11 @@ __all__ = ["Remark", "Report", "check_directory"]
 
 @attrs.frozen
 class Remark:
-    """A fault or a warning, at a place (line and column from 1). ``mend``: what to do about it, or ""."""
+    """A fault or a warning, at a place (line and column from 1).
+
+    :ivar mend: what to do about it, or "".
+    :ivar placed: whether the place says more than which file it is.
+    """
 
     path: str
     line: int
@@ -30,6 +34,7 @@ class Remark:
     level: str
     message: str
     mend: str = ""
+    placed: bool = True
 
 
 @attrs.frozen
@@ -133,4 +138,4 @@ def _defaults(seen: Look) -> dict[str, tuple[str, ...]]:
 
 
 def _remark(path: str, level: str, fault: Fault) -> Remark:
-    return Remark(path, fault.line or 1, fault.column or 1, level, fault.message, fault.mend)
+    return Remark(path, fault.line or 1, fault.column or 1, level, fault.message, fault.mend, fault.line is not None)

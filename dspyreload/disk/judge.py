@@ -24,7 +24,7 @@ __all__ = ["Source", "default_id", "faults_of", "judge", "refreshed", "warnings_
 
 _MOST_TEXT_FILES = 64
 _PICKLES = (".pkl", ".pickle")
-_MAKE_IT = "make the file, or correct its name; it is looked for from the folder of the file that names it"
+_MAKE_IT = "make it, or correct its name, which counts from the folder of the file that names it"
 
 
 class Source:
@@ -240,7 +240,8 @@ class _Judging:
             self.stamps.append((path, None))
             self.digests.append("")
             near = self.source.near(path)
-            raise FaultError(f"the file {quoted(path)}{by} is missing{near}", place, mend=_MAKE_IT) from None
+            mend = "" if near else _MAKE_IT
+            raise FaultError(f"the file {quoted(path)}{by} is missing{near}", place, mend=mend) from None
         self.stamps.append((path, read.stamp))
         self.digests.append(read.digest)
         self.reads.append(read)

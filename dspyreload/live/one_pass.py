@@ -62,6 +62,7 @@ class OnePass:
         :raises RuntimeError: where the machine has no thread left.
         """
         concerned, token, stops = self.validators.concerned(), self.validators.token, self.validators.stops
+        added = self.validators.added
 
         def in_thread(work: Callable[[], Any], then: Callable[[Any], None]) -> None:
             def target() -> None:
@@ -91,9 +92,21 @@ class OnePass:
             except RuntimeError:
                 done(Failure())
 
+        def planned(outcome: Plan | Failure) -> None:
+            try:
+                if added != self.validators.added and stops == self.validators.stops and isinstance(outcome, Plan):
+                    self.start(reactor, start_thread, done)  # added while it was planned
+                else:
+                    done(outcome)
+            except RuntimeError:
+                done(Failure())
+
         def heard(verdicts: dict[str, str | None], asked: _Asked, token: str) -> None:
             try:
-                in_thread(lambda: self._plan_with(asked, verdicts, token), done)
+                if added != self.validators.added and stops == self.validators.stops:
+                    self.start(reactor, start_thread, done)  # added while it was heard
+                else:
+                    in_thread(lambda: self._plan_with(asked, verdicts, token), planned)
             except RuntimeError:
                 done(Failure())
 

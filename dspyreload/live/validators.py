@@ -91,7 +91,7 @@ class Validators:
         self._rules: tuple[_Rule, ...] = ()
         self._numbers = itertools.count(1)
         self._hearings: dict[str, _Hearing] = {}
-        self.stops = 0
+        self.stops = self.added = 0
         self.token = ""
         self._in_line: deque[tuple[Callable[[], None], Deferred[Any]]] = deque()
         self._threads = 0
@@ -118,6 +118,7 @@ class Validators:
             raise TypeError(f"modules is a pattern such as 'npc.*', not {modules!r}")
         check_seconds("timeout", timeout)
         rule = _Rule(validator, modules, timeout, thread)
+        self.added += 1
         self._set((*self._rules, rule))
 
         def remove() -> None:

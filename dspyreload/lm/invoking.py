@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -36,6 +37,8 @@ from dspyreload.lm.tools import ToolRegistry
 from dspyreload.model.snapshot import ModuleVersion
 
 __all__ = ["Call", "Invoking"]
+
+_held: contextvars.ContextVar[tuple[asyncio.Semaphore, ...]] = contextvars.ContextVar("dspyreload_held", default=())
 
 _INSTEAD = (LMFailed, InvokeTimeout, EngineBusy, LimitExceeded, NoLM, MaxIterationsReached, ReplyRefused)
 """What a fallback answers for: not the mistakes of the caller."""
@@ -186,7 +189,13 @@ class Invoking:
             self._places = asyncio.Semaphore(self._max_concurrency)
             self._pool = self._pool or ThreadPool(self._max_concurrency)
         # The model's own first: who waits for a slow one takes no place from those who ask another.
-        async with chosen.places or contextlib.nullcontext(), self._places:
+        # A call that a tool makes speaks in the places of the call that waits for the tool.
+        held = _held.get()
+        own = [place for place in (chosen.places, self._places) if place is not None and place not in held]
+        async with contextlib.AsyncExitStack() as stack:
+            for place in own:
+                await stack.enter_async_context(place)
+            _held.set((*held, *own))
             await self._pace.turn()
             return await self._spoken(dspy, call, program, chosen, spent)
 
@@ -196,10 +205,12 @@ class Invoking:
         model = self.models.for_entry(chosen, call.version.entry)
         run = Run(dspy, program, model, spent, self._pool, sender)
 
+        outside = contextvars.copy_context()  # what the caller set, and nothing of what DSPy sets for this run
+
         async def in_the_game(name: str, function: Callable[[], Any]) -> Any:
             speaking, spent.speaking = spent.speaking, ""  # a slow tool is not a slow LM
             try:
-                result = await call.on_reactor(name, function)
+                result = await outside.copy().run(call.on_reactor, name, function)
             except Exception:
                 spent.speaking = speaking
                 raise

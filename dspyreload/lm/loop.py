@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
-from twisted.internet.interfaces import IDelayedCall, IReactorFromThreads
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -59,9 +59,10 @@ class _Letters:
                 self._calls.popleft()()
             except Exception:
                 _log.failure("a call between the reactor and the LM loop failed")
-            if time.perf_counter() > until and self._calls and not self._woken:
-                self._woken = True
-                self._wake(self._deliver)
+            if time.perf_counter() > until and self._calls:
+                if not self._woken:  # else who put one meanwhile has woken us
+                    self._woken = True
+                    self._wake(self._deliver)
                 return
 
 
@@ -77,6 +78,7 @@ class LMLoop:
         self._loop: DaemonLoop | None = None
         self._thread: threading.Thread | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._calls: set[Deferred[Any]] = set()  # that have not fired
         self._closing: list[Deferred[None]] | None = None
         self._limit: IDelayedCall | None = None
         self._to_reactor = _Letters(lambda deliver: self._reactor().callFromThread(deliver))
@@ -131,9 +133,14 @@ class LMLoop:
                 else:
                     deferred.callback(outcome)
 
+        def over(outcome: Any) -> Any:
+            self._calls.discard(deferred)
+            return outcome
+
         context = contextvars.copy_context()
+        self._calls.add(deferred)
         self._to_loop.put(begin)
-        return deferred
+        return deferred.addBoth(over)
 
     def on_reactor(self, function: Callable[[], Any]) -> asyncio.Future[Any]:
         """Run a function on the reactor thread; it may be plain, ``async def``, or return a Deferred.
@@ -159,7 +166,12 @@ class LMLoop:
             if future.done():
                 return
             if isinstance(outcome, Failure):
-                future.set_exception(outcome.value or RuntimeError("the function failed"))
+                error = outcome.value
+                if not isinstance(error, Exception) or isinstance(error, StopIteration):
+                    error = RuntimeError(
+                        f"it raised {type(error).__name__}: {error}"
+                    )  # no future takes it, or it ends the loop
+                future.set_exception(error)
             else:
                 future.set_result(outcome)
 
@@ -195,6 +207,8 @@ class LMLoop:
             if not thread.is_alive():
                 return succeed(None)
             self._closing.append(deferred)
+            if self._limit is None or not self._limit.active():  # the first one's time is over
+                self._limit = self._reactor().callLater(_CLOSE_LIMIT, self._late)
             return deferred
         self._closing = [deferred]
         self._to_loop.put(loop.stop)  # after all that was begun
@@ -203,13 +217,11 @@ class LMLoop:
 
     def _start(self) -> DaemonLoop:
         loop = self._loop = DaemonLoop()
-        self._thread = threading.Thread(
-            target=self._work, args=(loop, self._reactor()), name="dspyreload-lm", daemon=True
-        )
+        self._thread = threading.Thread(target=self._work, args=(loop,), name="dspyreload-lm", daemon=True)
         self._thread.start()
         return loop
 
-    def _work(self, loop: DaemonLoop, reactor: IReactorFromThreads) -> None:
+    def _work(self, loop: DaemonLoop) -> None:
         asyncio.set_event_loop(loop)
         failure: Failure | None = None
         try:
@@ -218,7 +230,7 @@ class LMLoop:
         finally:
             loop.executor.shutdown()
             loop.close()
-            reactor.callFromThread(self._closed, failure)
+            self._to_reactor.put(lambda: self._closed(failure))  # after what the calls came to
 
     async def _wind_up(self, loop: asyncio.AbstractEventLoop) -> Failure | None:
         tasks = tuple(self._tasks)
@@ -245,6 +257,9 @@ class LMLoop:
     def _late(self) -> None:
         assert self._thread is not None
         _log.warn("the thread {thread} did not end within {limit} s", thread=self._thread.name, limit=_CLOSE_LIMIT)
+        for call in tuple(self._calls):
+            if not call.called:
+                call.errback(EngineClosed("the engine is closed, and the call did not end"))
         self._settle()
 
     def _settle(self) -> None:

@@ -75,7 +75,8 @@ class ToolRegistry:
             raise ToolRefused(f"the tool {name!r}: its parameters must be a JSON Schema of an object with properties")
         if "context" in parameters.get("properties", {}):
             raise ToolRefused(f"the tool {name!r}: the argument 'context' is the game's; call it something else")
-        self._entries[name] = _Entry(tool, modules, _takes_context(tool.execute), _validator(name, parameters))
+        entry = _Entry(tool, modules, _takes_context(tool.execute), _validator(name, parameters))
+        self._entries = {**self._entries, name: entry}  # another thread may be going through the old one
         self._changed()
 
     def names(self) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from dspyreload.model.faults import FaultError, Path, Warned, did_you_mean, quoted, raise_first
+from dspyreload.model.faults import FaultError, Path, Warned, did_you_mean, nearest, quoted, raise_first
 from dspyreload.model.module import FieldType, OptimizedModule, SignatureDefinition
 
 __all__ = ["check_demos", "odd_values"]
@@ -86,13 +86,18 @@ def _demo_faults(module: OptimizedModule, signature: SignatureDefinition) -> Ite
 def _field_faults(
     who: str, path: Path, given: Mapping[str, Any], needed: Iterable[str], known: tuple[str, ...], kind: str
 ) -> Iterator[FaultError]:
+    misspelt: set[str | None] = set()
     for name in given:
         if name not in known:
             others = ", ".join(quoted(item) for item in known) or "none"
             message = f"{who} has {quoted(name)}, which is no {kind} of the signature ({others})"
-            message += did_you_mean(name, [item for item in known if item not in given])
-            yield FaultError(message, (*path, name), key=True, mend="delete it, or correct the name")
+            left = [item for item in known if item not in given]
+            misspelt.add(nearest(name, left))
+            hint = did_you_mean(name, left)
+            yield FaultError(
+                message + hint, (*path, name), key=True, mend="" if hint else "delete it, or correct the name"
+            )
     for name in needed:
-        if name not in given:
+        if name not in given and name not in misspelt:
             mend = f'add {quoted(name)}: "..." to its {kind}s'
             yield FaultError(f"{who} lacks {quoted(name)}", path, mend=mend)

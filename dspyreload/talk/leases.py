@@ -125,7 +125,7 @@ class Lease:
         self.end()
 
     def _turn(self) -> None:
-        if self._held is None or self._left() <= 0:
+        if self._held is None or self._held.generation == 0 or self._left() <= 0:
             self.refresh()
         self._used = self._reactor.seconds()
 
