@@ -17,6 +17,8 @@ from tests.conftest import Save, module_text
 Output = pytest.CaptureFixture[str]
 Game = Callable[[str], str]
 
+GOOD = "1 module checked: 0 faults, 0 warnings"
+
 REGISTER = """
 import dspy
 
@@ -46,10 +48,13 @@ def game(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Game]:
 
 
 def check(directory: Path, *options: str, capsys: Output) -> tuple[int, list[str], list[str]]:
-    """Run the command; return its exit status and its lines on the standard output and the standard error."""
+    """Run the command; return its exit status and its lines on the standard output and the standard error.
+
+    Without the lines that are set in: what stands in a file, how to mend it, and the summary's list of files.
+    """
     status = main(["check", str(directory), *options])
     out, err = capsys.readouterr()
-    return status, out.splitlines(), err.splitlines()
+    return status, [line for line in out.splitlines() if line and not line.startswith("  ")], err.splitlines()
 
 
 def saved(modules: Path, name: str = "quest.json", **changes: object) -> None:
@@ -71,8 +76,9 @@ class TestWhatTheGameRegisters:
         assert out == [
             'npc.json:1:1: warning: the signature "npc.dialogue" is not registered, and its file brings none; ' + only,
             f'quest.json:1:1: warning: it is a saved DSPy program, and no program is registered as "quest"; {only}',
+            "2 modules checked: 0 faults, 2 warnings in 2 files",
         ]
-        assert (status, err) == (0, ["dspyreload: 0 faults"])
+        assert (status, err) == (0, [])
 
     def test_its_signatures_are_what_demonstrations_are_held_against(
         self, modules: Path, save: Save, capsys: Output, game: Game
@@ -84,6 +90,7 @@ class TestWhatTheGameRegisters:
         assert out == [
             'npc.json:11:18: demo 1 lacks "mood"',
             'npc.json:13:9: demo 1 has "emotion", which is no output of the signature ("response", "mood")',
+            "1 module checked: 2 faults in 1 file, 0 warnings",
         ]
 
     def test_its_templates_are_what_saved_programs_are_held_against(
@@ -91,7 +98,7 @@ class TestWhatTheGameRegisters:
     ) -> None:
         """With predictor, field and line."""
         saved(modules)
-        assert check(modules, "--setup", game(REGISTER), capsys=capsys) == (0, [], ["dspyreload: 0 faults"])
+        assert check(modules, "--setup", game(REGISTER), capsys=capsys) == (0, [GOOD], [])
         saved(modules, demos=[{"question": "?"}], lm={"model": "openai/x"})
         status, out, _err = check(modules, "--setup", "gamesetup", capsys=capsys)
         (place, fault) = out[0].split(": ", 1)
@@ -101,15 +108,15 @@ class TestWhatTheGameRegisters:
     def test_a_program_that_dspy_can_not_make_is_a_fault(self, modules: Path, capsys: Output, game: Game) -> None:
         """It is made once, as the server would."""
         saved(modules, fields={"title": {"threshold": 2}})
-        status, (line,), _err = check(modules, "--setup", game(REGISTER), capsys=capsys)
-        assert status == 1
+        status, (line, count), _err = check(modules, "--setup", game(REGISTER), capsys=capsys)
+        assert (status, count) == (1, "1 module checked: 1 fault in 1 file, 0 warnings")
         assert "Decision configuration refers to unsupported outputs" in line
 
     def test_what_is_still_not_registered_is_a_fault(self, modules: Path, capsys: Output, game: Game) -> None:
         """Nobody else will register it: the name in the file, or in the manifest, is wrong."""
         saved(modules, "other.json")
-        status, (line,), _err = check(modules, "--setup", game(REGISTER), capsys=capsys)
-        assert status == 1
+        status, (line, count), _err = check(modules, "--setup", game(REGISTER), capsys=capsys)
+        assert (status, count) == (1, "1 module checked: 1 fault in 1 file, 0 warnings")
         assert ': it is a saved DSPy program, and no program is registered as "other"' in line
 
 
@@ -127,8 +134,11 @@ class TestItsValidators:
             "    engine.validators.add(polite, 'npc.*')\n"
         )
         status, out, err = check(modules, "--setup", name, capsys=capsys)
-        assert (status, err) == (1, ["dspyreload: 1 fault"])
-        assert out == [r"npc/rude.json:1:1: the game refuses it: npc.rude is rude,\nand long"]
+        assert (status, err) == (1, [])
+        assert out == [
+            r"npc/rude.json:1:1: the game refuses it: npc.rude is rude,\nand long",
+            "3 modules checked: 1 fault in 1 file, 0 warnings",
+        ]
 
     def test_one_that_answers_later_can_not_be_asked_here(
         self, modules: Path, save: Save, capsys: Output, game: Game
@@ -143,7 +153,13 @@ class TestItsValidators:
             "    engine.validators.add(lambda module: Deferred())\n"
         )
         status, out, _err = check(modules, "--setup", name, capsys=capsys)
-        assert (status, out) == (0, ["npc.json:1:1: warning: a validator of the game gave no answer here"])
+        assert (status, out) == (
+            0,
+            [
+                "npc.json:1:1: warning: a validator of the game gave no answer here",
+                "1 module checked: 0 faults, 1 warning in 1 file",
+            ],
+        )
 
     def test_one_that_wants_a_thread_gets_it(self, modules: Path, save: Save, capsys: Output, game: Game) -> None:
         """Offline there is nobody to hold up: what it refuses is a fault here too."""
@@ -153,7 +169,10 @@ class TestItsValidators:
             "def setup(engine): engine.validators.add(slow, thread=True)\n"
         )
         status, out, _err = check(modules, "--setup", name, capsys=capsys)
-        assert (status, out) == (1, ["npc.json:1:1: the game refuses it: too dull"])
+        assert (status, out) == (
+            1,
+            ["npc.json:1:1: the game refuses it: too dull", "1 module checked: 1 fault in 1 file, 0 warnings"],
+        )
 
 
 class TestTheSetupItself:
@@ -166,13 +185,13 @@ class TestTheSetupItself:
             "def setup(engine):\n"
             "    print(engine.offline, engine.directory, len(engine.snapshot), engine.snapshot.generation)\n"
         )
-        assert check(modules, "--setup", name, capsys=capsys) == (0, [f"True {modules} 0 0"], ["dspyreload: 0 faults"])
+        assert check(modules, "--setup", name, capsys=capsys) == (0, [f"True {modules} 0 0", GOOD], [])
 
     def test_it_may_change_the_directory(self, modules: Path, save: Save, capsys: Output, game: Game) -> None:
         """What is checked is what was named where the command was given."""
         save("npc.json", "{")
         name = game("import os\ndef setup(engine): os.chdir('/')\n")
-        status, (line,), _err = check(Path("..", modules.name), "--setup", name, capsys=capsys)
+        status, (line, _count), _err = check(Path("..", modules.name), "--setup", name, capsys=capsys)
         assert (status, line.partition(":")[0]) == (1, "npc.json")
 
     @pytest.mark.parametrize(
@@ -214,7 +233,7 @@ class TestTheSetupItself:
         (package / "__init__.py").write_text("")
         (package / "port.py").write_text(REGISTER)
         saved(modules)
-        assert check(modules, "--setup", "gamesetup_pack.port", capsys=capsys)[:2] == (0, [])
+        assert check(modules, "--setup", "gamesetup_pack.port", capsys=capsys)[:2] == (0, [GOOD])
         (line,) = check(modules, "--setup", "gamesetup_pack.no", capsys=capsys)[2]
         assert line == "dspyreload: --setup gamesetup_pack.no failed: ModuleNotFoundError: " \
             "No module named 'gamesetup_pack.no'"  # fmt: skip
@@ -252,15 +271,16 @@ class TestLMConfig:
         options = ["--lm-config", str(tmp_path / "lms.toml")]
         if with_setup:
             options += ["--setup", game("def setup(engine): pass\n")]
-        status, out, _err = check(modules, *options, capsys=capsys)
+        status, (*out, count), _err = check(modules, *options, capsys=capsys)
         assert status == (0 if words is None else 1)
         assert [words in line for line in out] == [True] if words is not None else out == []
+        assert count == (GOOD if words is None else "1 module checked: 1 fault in 1 file, 0 warnings")
 
     def test_without_it_only_the_server_knows(self, modules: Path, capsys: Output, asks: Callable[[str], Path]) -> None:
         """A name of an LM is a warning."""
         asks('"lm": "smart", "max_tokens": 9999')
-        status, (line,), _err = check(modules, capsys=capsys)
-        assert status == 0
+        status, (line, count), _err = check(modules, capsys=capsys)
+        assert (status, count) == (0, "1 module checked: 0 faults, 1 warning in 1 file")
         assert (
             line == 'npc.json:1:1: warning: its entry in manifest.json has "lm": "smart", which only the server knows'
         )
@@ -288,5 +308,11 @@ def test_it_runs_as_a_program(modules: Path, save: Save, game: Game) -> None:
     assert run.stdout.splitlines() == [
         "npc.json:1:1: the game refuses it: division by zero",
         'quest.json:24:3: the predictor "predict" has "config", which a saved program may not set; delete it',
+        '   24 |   "config": {',
+        "      |   ^",
+        "",
+        "  npc.json    1 fault",
+        "  quest.json  1 fault",
+        "2 modules checked: 2 faults in 2 files, 0 warnings",
     ]
-    assert (run.returncode, run.stderr) == (1, "dspyreload: 2 faults\n")
+    assert (run.returncode, run.stderr) == (1, "")

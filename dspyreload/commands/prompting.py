@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import contextlib
 import functools
 import os
 import sys
+import termios
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -54,6 +57,7 @@ class TerminalPrompt:
     def __init__(self, label: Callable[[], str], complete: Complete) -> None:
         self._label = label
         self._session: PromptSession[str] = PromptSession(history=_history(), completer=Words(complete))
+        self._quiet = _Quiet(sys.stdin.fileno())
         self._above = ""
         self._printing: asyncio.Future[None] | None = None
 
@@ -65,12 +69,19 @@ class TerminalPrompt:
         while True:
             try:
                 label = FormattedText([("bold", self._label())])
-                return await self._session.prompt_async(label, handle_sigint=False, set_exception_handler=False)
+                line = await self._session.prompt_async(label, handle_sigint=False, set_exception_handler=False)
             except KeyboardInterrupt:
                 if not self._session.default_buffer.document.text:
                     return None
             except EOFError:
                 return None
+            else:
+                self._quiet.begin()
+                return line
+
+    def close(self) -> None:
+        """Give the terminal back as it was."""
+        self._quiet.end()
 
     def write(self, text: str) -> None:
         """Print above the line that is being edited."""
@@ -91,6 +102,23 @@ class TerminalPrompt:
         """End the question that is open."""
         if self._session.app.is_running:
             self._session.app.exit(exception=EOFError())
+
+
+class _Quiet:
+    """Keeps a terminal from showing what is typed ahead in the middle of an answer; the next line begins with it."""
+
+    def __init__(self, handle: int) -> None:
+        self._handle, self._before = handle, termios.tcgetattr(handle)
+        atexit.register(self.end)
+
+    def begin(self) -> None:
+        mode = termios.tcgetattr(self._handle)
+        mode[3] &= ~termios.ECHO
+        termios.tcsetattr(self._handle, termios.TCSADRAIN, mode)
+
+    def end(self) -> None:
+        with contextlib.suppress(termios.error):  # the terminal may be gone
+            termios.tcsetattr(self._handle, termios.TCSADRAIN, self._before)
 
 
 def _write(text: str) -> None:
@@ -149,6 +177,9 @@ class PipePrompt:
     def write(self, text: str) -> None:
         """Print."""
         _write(text)
+
+    def close(self) -> None:
+        """Do nothing: there is no terminal to give back."""
 
     def end(self) -> None:
         """Give the end to who waits."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import attrs
@@ -38,14 +38,21 @@ class Saves:
 
     :param tell: told of each save.
     :param spoken: gives the id of the module that the writer talks to, or None.
+    :param before: the version of each module so far, by id.
     """
 
-    def __init__(self, clock: IReactorTime, tell: Callable[[Line], None], spoken: Callable[[], str | None]) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        tell: Callable[[Line], None],
+        spoken: Callable[[], str | None],
+        before: Mapping[str, str] | None = None,
+    ) -> None:
         self._clock, self._tell, self._spoken = clock, tell, spoken
         self._events: list[HotReloadEvent] = []
         self._warnings: list[str] = []
         self._broken: set[str] = set()
-        self._before: dict[str, str] = {}
+        self._before: dict[str, str] = dict(before or {})
         self._call: IDelayedCall | None = None
 
     def on_event(self, event: HotReloadEvent) -> None:

@@ -53,7 +53,10 @@ class Session:
         self._screen = Screen(self._prompt.write)
         globalLogBeginner.beginLoggingTo([cast(ILogObserver, self._log)], redirectStandardIO=False)
         reactor.callLater(0, self._start, reactor)  # once asyncio's loop runs
-        reactor.run(installSignalHandlers=False)
+        try:
+            reactor.run(installSignalHandlers=False)
+        finally:
+            self._prompt.close()
         return self._status
 
     def _start(self, reactor: Any) -> None:
@@ -87,7 +90,8 @@ class Session:
             talk.tell(Line(f"{shown(fault.path, 300)}:{fault.line}:{fault.column}: {fault.message}", bad=True))
         if len(faults) > _MOST_FAULTS:
             talk.tell(Line(f"{len(faults) - _MOST_FAULTS} more faults: dspyreload check shows them", bad=True))
-        self._saves = saves = Saves(reactor, talk.tell, lambda: talk.module_id)
+        before = {module_id: version.version for module_id, version in self._engine.snapshot.items()}
+        self._saves = saves = Saves(reactor, talk.tell, lambda: talk.module_id, before)
         self._service.subscribe(saves.on_event)
         while (line := await self._prompt.read()) is not None:
             if not await talk.take(line):

@@ -19,7 +19,8 @@ NAME = "demos"
 _WORD = re.compile(r"\w+")
 _WORD_AND_SPACE = re.compile(r"\S*\s+|\S+")
 _HEADER = re.compile(r"\[\[ ## \w+ ## \]\]")
-_OFFERED = re.compile(r"\[\[ ## available_tools ## \]\].*?(?=\[\[ ## |\Z)", re.DOTALL)  # no guest said that
+# What nobody says now: the tools that are offered, and what was said before.
+_BESIDE = re.compile(r"\[\[ ## (?:available_tools|conversation_history) ## \]\].*?(?=\[\[ ## |\Z)", re.DOTALL)
 _REMINDER = "\n\nRespond with"  # what DSPy's adapters append to the last turn, and to no demonstration
 
 
@@ -41,7 +42,7 @@ def _said(turn: str) -> str:
     head, reminder, _rest = turn.rpartition(_REMINDER)
     text = head if reminder else turn
     header = _HEADER.search(text)
-    return _OFFERED.sub("", text[header.start() :]) if header is not None else text
+    return _BESIDE.sub("", text[header.start() :]) if header is not None else text
 
 
 def _words(text: str) -> Counter[str]:

@@ -17,7 +17,7 @@ from tests.conftest import Save, module_text
 
 
 def remarks(directory: Path, level: str = "") -> list[Remark]:
-    return [remark for remark in check_directory(directory, HotReloadConfig()) if level in remark.level]
+    return [remark for remark in check_directory(directory, HotReloadConfig()).remarks if level in remark.level]
 
 
 def test_a_good_directory_has_no_remarks(modules: Path, save: Save) -> None:
@@ -110,7 +110,7 @@ def test_a_signature_that_only_the_game_knows_is_a_warning(modules: Path, save: 
     fields = (FieldDefinition(name="player_message"),)
     definition = SignatureDefinition(inputs=fields, outputs=(FieldDefinition(name="response"),))
     registrations = Registrations(signatures={"npc.dialogue": Registered(definition, "token")})
-    (remark,) = check_directory(modules, HotReloadConfig(), registrations)
+    (remark,) = check_directory(modules, HotReloadConfig(), registrations).remarks
     assert (remark.level, 'demo 1 has "emotion"' in remark.message) == ("fault", True)
 
 
@@ -118,9 +118,9 @@ def test_the_settings_count(modules: Path, save: Save) -> None:
     """Endings and the size limit are those of the server."""
     save("a.prompt", "{")
     save("b.json", "{" + " " * 50)
-    found = check_directory(modules, HotReloadConfig(watch_extensions=(".prompt",)))
+    found = check_directory(modules, HotReloadConfig(watch_extensions=(".prompt",))).remarks
     assert [remark.path for remark in found] == ["a.prompt"]
-    (remark,) = check_directory(modules, HotReloadConfig(max_file_size=20))
+    (remark,) = check_directory(modules, HotReloadConfig(max_file_size=20)).remarks
     assert "20 are allowed" in remark.message
 
 

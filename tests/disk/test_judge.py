@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -91,8 +92,10 @@ def test_all_faults_have_their_lines(modules: Path, save: Save) -> None:
     """The first fault and the further ones come each with line and column."""
     save("npc/smith.json", '{\r\n "instruction": 1,\r\n "demos": [{"inputs": {}}]\r\n}')
     found = judged(modules, last_id="npc.smith")
-    assert fault(found) == Fault('"instruction" must be text, not a whole number', 2, 17)
-    assert found.more == (Fault('demo 1 lacks "outputs"', 3, 12),)
+    assert fault(found) == Fault(
+        '"instruction" must be text, not a whole number', 2, 17, "put it in double quotes"
+    )
+    assert found.more == (Fault('demo 1 lacks "outputs"', 3, 12, 'add "outputs" to it'),)
     assert found.module_id == "npc.smith"
 
 
@@ -111,7 +114,7 @@ def test_a_warning_has_its_line(modules: Path, save: Save) -> None:
     save("npc/smith.json", '{"instruction": "x",\n "mood": 1}')
     found = judged(modules)
     assert found.kind is Kind.GOOD
-    assert found.warnings == (Fault('"mood" is not known and is ignored', 2, 2),)
+    assert found.warnings == (Fault('"mood" is not known and is ignored', 2, 2, "delete it, or correct it"),)
 
 
 class TestManifest:
@@ -221,7 +224,12 @@ class TestTexts:
         """The fault stands in the module's file; the missing file is remembered as missing."""
         (smith / "npc" / "town.md").unlink()
         found = judged(smith)
-        assert fault(found) == Fault('the file "npc/town.md" is missing', 1, 61)
+        assert fault(found) == Fault(
+            'the file "npc/town.md" is missing',
+            1,
+            61,
+            "make it, or correct its name, which counts from the folder of the file that names it",
+        )
         assert ("npc/town.md", None) in found.stamps
 
     @pytest.mark.parametrize(
@@ -235,7 +243,7 @@ class TestTexts:
             ("fifo.md", "a FIFO"),
             ("big.md", "are allowed"),
             ("latin.md", "not UTF-8"),
-            ("smith.json", "twice"),
+            ("smith.json", "includes itself"),
         ],
     )
     def test_they_are_confined_and_bounded_as_the_module_is(
@@ -258,12 +266,16 @@ class TestTexts:
     def test_one_that_is_included_twice_is_rejected(self, smith: Path, save: Save, second: str) -> None:
         """The second mention is the fault, under whatever name."""
         save("npc/smith.json", f'{{"instruction": "x",\n "include": ["../rules.md", "{second}"]}}')
-        assert fault(judged(smith)) == Fault(f'"{second}" is included twice', 2, 29)
+        assert fault(judged(smith)) == Fault(f'"{second}" is included twice; delete one of them', 2, 29)
 
     def test_they_are_few(self, smith: Path, save: Save) -> None:
         """A file can't have a pass read files without end."""
-        names = ", ".join(f'"{number}.md"' for number in range(65))
-        save("npc/smith.json", f'{{"instruction": "x", "include": [{names}]}}')
+        for number in range(65):
+            save(f"npc/{number}.md", "Rule.")
+        names = [f"{number}.md" for number in range(65)]
+        save("npc/smith.json", json.dumps({"instruction": "x", "include": names[:64]}))
+        assert judged(smith).kind is Kind.GOOD
+        save("npc/smith.json", json.dumps({"instruction": "x", "include": names}))
         assert "more than 64 includes" in fault(judged(smith)).message
 
 

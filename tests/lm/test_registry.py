@@ -24,7 +24,7 @@ DIALOGUE = signature({"player_message": str}, {"response": str})
 
 @pytest.fixture
 def changed() -> list[str]:
-    """The names that the registry said have changed."""
+    """What the registry said has changed."""
     return []
 
 
@@ -88,9 +88,9 @@ class TestRegistering:
     def test_the_change_is_told_when_it_is_to_be_seen(self) -> None:
         """Whoever is told of a registration finds it."""
         seen: list[tuple[str, bool]] = []
-        told = SignatureRegistry(lambda name: seen.append((name, told.contains(name))))
+        told = SignatureRegistry(lambda what: seen.append((what, told.contains("npc"))))
         told.register("npc", DIALOGUE)
-        assert seen == [("npc", True)]
+        assert seen == [("signature npc", True)]
 
     def test_names_are_sorted(self, registry: SignatureRegistry) -> None:
         """``names`` lists what is registered, sorted."""
@@ -107,7 +107,7 @@ class TestRegistering:
         registry.register("npc", signature({"question": str}, {"answer": str}))
         assert registry.names() == ("npc",)
         assert registry.registered()["npc"].definition.input_names() == ("question",)
-        assert changed == ["npc", "npc"]
+        assert changed == ["signature npc", "signature npc"]
 
     def test_each_registration_has_its_own_token(self, registry: SignatureRegistry) -> None:
         """A version that was checked against an earlier registration still finds that class."""
@@ -164,4 +164,4 @@ class TestRefusals:
         with pytest.raises(SignatureRefused):
             registry.register("npc", int)
         assert registry.registered()["npc"] is before
-        assert changed == ["npc"]
+        assert changed == ["signature npc"]

@@ -43,7 +43,9 @@ def test_every_field_of_an_entry_is_read() -> None:
     found = parse_manifest(manifest(b=whole, a={"path": "a.json"}), "digest")
     assert list(found) == ["b", "a"]
     assert len(found) == 2
-    assert msgspec.structs.asdict(found["b"]) == {**whole, "hash": HEX, "tags": ("npc", "town")}
+    assert msgspec.structs.asdict(found["b"]) == {
+        **whole, "hash": HEX, "tags": ("npc", "town"), "default": None,
+    }  # fmt: skip
     assert found["a"] == ModuleEntry(path="a.json")
     assert found.paths == {"npc/smith.json": "b", "a.json": "a"}
     assert (found.version, found.digest, found.warnings) == ("1.0", "digest", ())
@@ -113,7 +115,7 @@ def test_two_dots_start_from_the_folder_of_a_file() -> None:
 def test_two_ids_may_not_name_one_path(other: str) -> None:
     """One file is one module; the second entry is the fault."""
     ((message, line, _column),) = faults(manifest(a={"path": "npc.json"}, b={"path": other}))
-    assert message == '"a" and "b" name one path, "npc.json"'
+    assert message == '"a" and "b" name one path, "npc.json"; delete one'
     assert line == 8
 
 

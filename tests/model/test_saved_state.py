@@ -82,11 +82,15 @@ def read(modules: Path, save: Save) -> Read:
 
 
 def at(state: State, words: str, where: str) -> Fault:
-    """Return a fault at the line and column of the ``^`` in a part of the text, which stands there once."""
+    """Return a fault at the line and column of the ``^`` in a part of the text, which stands there once.
+
+    :param words: the message, and after `` = `` the mend where there is one.
+    """
     text, part = json.dumps(state, indent=1), where.replace("^", "")
     assert text.count(part) == 1, f"{part!r} stands there {text.count(part)} times"
     offset = text.index(part) + where.index("^")
-    return Fault(words, text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset))
+    message, _, mend = words.partition(" = ")
+    return Fault(message, text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset), mend)
 
 
 def all_faults(found: Finding) -> list[Fault]:
@@ -111,10 +115,14 @@ def test_a_state_that_fits_is_good(read: Read, state: State, program: Registered
 
 # fmt: off
 T, NO = 'the predictor "title"', "which a saved program may not set; delete it"
-NO_SIGNATURE = f'{T} lacks "signature", with "instructions" and "fields"'
-NO_INSTRUCTIONS = f'{T}: "signature" lacks "instructions", a text'
-ODD_FIELD = f'{T}: field 2 must have "prefix" and "description", both texts'
-NO_NAME = f'{T}: demo 1 has none of the predictor\'s fields ("mood", "plan", "title")'
+AGAIN = " = save the program again, with DSPy's save()"
+NO_SIGNATURE = f'{T} lacks "signature", with "instructions" and "fields"{AGAIN}'
+NO_INSTRUCTIONS = f'{T}: "signature" lacks "instructions", a text{AGAIN}'
+NO_DEMOS = f'{T}: "demos" must be a list{AGAIN}'
+NO_PREDICTOR = f'"title" is not what DSPy saves of a predictor, an object in {{ }}{AGAIN}'
+ODD_FIELD = f'{T}: field 2 must have "prefix" and "description", both texts{AGAIN}'
+NO_NAME = (f'{T}: demo 1 has none of the predictor\'s fields ("mood", "plan", "title")'
+           " = delete it, or give it the program's fields")
 PLAN_AND_TITLE = '"plan.predict", "title"'
 OTHER = 'is none of the program "quest"'
 PLAN_PREFIX = '{\n     "prefix": "Plan:"'
@@ -124,31 +132,31 @@ FAULTS = [
     ("title/forward", "boom", f'{T} has "forward", {NO}', '^"forward"'),
     ("title/__class__", "boom", f'{T} has "__class__", {NO}', '^"__class__"'),
     ("title/stage", None, f'{T} has "stage", {NO}', '^"stage"'),
-    ("title", [1], '"title" is not what DSPy saves of a predictor, an object in { }', '"title": ^['),
-    ("title", None, '"title" is not what DSPy saves of a predictor, an object in { }', '"title": ^null'),
+    ("title", [1], NO_PREDICTOR, '"title": ^['),
+    ("title", None, NO_PREDICTOR, '"title": ^null'),
     ("title/signature", GONE, NO_SIGNATURE, '"title": ^{'),
     ("title/signature", "plan -> title", NO_SIGNATURE, '"title": ^{'),
     ("title/signature/instructions", GONE, NO_INSTRUCTIONS, f'^{{\n   "fields": [\n    {PLAN_PREFIX}'),
     ("title/signature/instructions", ["x"], NO_INSTRUCTIONS, '^{\n   "instructions": [\n    "x"'),
-    ("title/signature/fields", {"x": "Y:"}, f'{T}: "signature" lacks "fields", a list',
+    ("title/signature/fields", {"x": "Y:"}, f'{T}: "signature" lacks "fields", a list{AGAIN}',
      '^{\n   "instructions": "Name it."'),
     ("title/signature/fields/1", "Mood:", ODD_FIELD, '^"Mood:"'),
     ("title/signature/fields/1/prefix", GONE, ODD_FIELD, '^{\n     "description": "${mood}"'),
     ("title/signature/fields/1/description", 7, ODD_FIELD, '^{\n     "prefix": "Mood:"'),
-    ("title/demos", "notalist", f'{T}: "demos" must be a list', '^"notalist"'),
-    ("title/demos", None, f'{T}: "demos" must be a list', '"demos": ^null'),
-    ("title/demos", GONE, f'{T} lacks "demos"', '"title": ^{'),
-    ("title/demos/1", "Slay it.", f"{T}: demo 2 must be an object in {{ }}", '^"Slay it."\n'),
-    ("title/fields", ["x"], f'{T}: "fields" must be an object in {{ }}', '"fields": ^[\n   "x"'),
-    ("title/signature/fields/1", GONE, f'{T} has 2 fields, and 3 in the program "quest"', f"^[\n    {PLAN_PREFIX}"),
+    ("title/demos", "notalist", NO_DEMOS, '^"notalist"'),
+    ("title/demos", None, NO_DEMOS, '"demos": ^null'),
+    ("title/demos", GONE, f'{T} lacks "demos"{AGAIN}', '"title": ^{'),
+    ("title/demos/1", "Slay it.", f"{T}: demo 2 must be an object in {{ }}{AGAIN}", '^"Slay it."\n'),
+    ("title/fields", ["x"], f'{T}: "fields" must be an object in {{ }}{AGAIN}', '"fields": ^[\n   "x"'),
+    ("title/signature/fields/1", GONE, f'{T} has 2 fields, and 3 in the program "quest"{AGAIN}', f"^[\n    {PLAN_PREFIX}"),
     ("title/signature/fields/3", {"prefix": "X:", "description": ""},
-     f'{T} has 4 fields, and 3 in the program "quest"', f"^[\n    {PLAN_PREFIX}"),
+     f'{T} has 4 fields, and 3 in the program "quest"{AGAIN}', f"^[\n    {PLAN_PREFIX}"),
     ("title/signature/fields", [{"prefix": "Plan:", "description": ""}],
-     f'{T} has 1 field, and 3 in the program "quest"', f"^[\n    {PLAN_PREFIX}"),
+     f'{T} has 1 field, and 3 in the program "quest"{AGAIN}', f"^[\n    {PLAN_PREFIX}"),
     ("title/signature/fields/2/prefix", "Plan:",
      f'{T}: field 3 is "title", and has the prefix of "plan"; were the fields reordered since it was saved?',
      '^"Plan:",\n     "description": "${title}"'),
-    ("title", GONE, f'{T} of the program "quest" is missing', '^{\n "plan.predict"'),
+    ("title", GONE, f'{T} of the program "quest" is missing{AGAIN}', '^{\n "plan.predict"'),
     ("tittle", predictor(TITLE, "More."), f'the predictor "tittle" {OTHER}; did you mean "title"?', '^"tittle"'),
     ("xyz", predictor(TITLE, "More."), f'the predictor "xyz" {OTHER}; it has "plan.predict", "title"', '^"xyz"'),
     ("title/demos", [{"q": "1 + 1?", "augmented": True}], NO_NAME, '^{\n    "q"'),
@@ -203,7 +211,7 @@ def test_a_bare_state_is_for_a_bare_template(read: Read) -> None:
 BARE_FAULTS = [
     ("config", {"api_base": "http://evil"}, f'the predictor has "config", {NO}', '^"config"'),
     ("title", predictor(TITLE, "More."), f'the predictor has "title", {NO}', '^"title": {'),
-    ("demos", "notalist", 'the predictor: "demos" must be a list', '^"notalist"'),
+    ("demos", "notalist", NO_DEMOS.replace(T, "the predictor"), '^"notalist"'),
     ("demos", [{"x": 1}], NO_NAME.replace(T, "the predictor"), '^{\n   "x"'),
     ("signature", {"fields": []}, NO_INSTRUCTIONS.replace(T, "the predictor"), '^{\n  "fields"'),
     ("signature", "plan -> title", NO_SIGNATURE.replace(T, "the predictor"), '^{\n "traces"'),

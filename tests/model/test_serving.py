@@ -72,7 +72,7 @@ class TestWhatDecides:
         ("text", "listed", "names"),
         [
             (module_text(), None, ["signature npc.dialogue"]),
-            ('{"instruction": "x"}', None, []),
+            ('{"instruction": "x"}', None, ["defaults"]),
             (STATE, None, ["program quest"]),
             (STATE, entry(), ["program quest"]),
             (STATE, entry(program="tale"), ["program tale"]),
@@ -82,14 +82,18 @@ class TestWhatDecides:
         ],
     )
     def test_each_name_is_told_with_its_token(self, text: str, listed: ModuleEntry | None, names: list[str]) -> None:
-        """A saved program is served by the one of its id, or of its entry; a module by what it or its entry names."""
+        """A saved program is served by the one of its id, or of its entry; a module by what it or its entry names.
+
+        One that names nothing is served by the defaults.
+        """
         draft = drafted(text, listed)
         assert judged_by(draft, listed, Registrations()) == tuple((name, "") for name in names)
         all_of_it = Registrations(
             programs=dict.fromkeys(("quest", "tale"), QUEST),
             signatures=dict.fromkeys(("names", "other", "npc.dialogue"), NAMES),
+            defaults_token="defaults#1",
         )
-        tokens = {"program": QUEST.token, "signature": NAMES.token}
+        tokens = {"program": QUEST.token, "signature": NAMES.token, "defaults": "defaults#1"}
         expected = tuple((name, tokens[name.partition(" ")[0]]) for name in names)
         assert judged_by(draft, listed, all_of_it) == expected
 

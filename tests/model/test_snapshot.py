@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 import pytest
 
+from dspyreload.model.defaults import Default
 from dspyreload.model.manifest import ModuleEntry, parse_manifest
 from dspyreload.model.snapshot import EMPTY, ModuleVersion, Snapshot
 from tests.conftest import module_text
@@ -92,10 +93,10 @@ def test_each_look_decodes_a_fresh_value() -> None:
 
 
 def test_a_version_is_decoded_with_its_texts_and_its_entry() -> None:
-    """Includes stand before the instruction, a BOM in them is dropped, and the entry's names count."""
+    """Includes stand before the instruction, and the entry's names count."""
     entry = ModuleEntry(path="a.json", signature_name="npc", predictor_type="chain_of_thought")
     data = b'{"instruction": "Smith.", "include": ["rules.md"]}'
-    module = version(data=data, texts=(b"\xef\xbb\xbfRules.",), entry=entry).module()
+    module = version(data=data, texts=(b"Rules.",), entry=entry).module()
     assert module.instruction == "Rules.\n\nSmith."
     assert (module.signature_name, module.predictor_type) == ("npc", "chain_of_thought")
 
@@ -107,13 +108,14 @@ def test_a_version_is_decoded_with_its_texts_and_its_entry() -> None:
         {"path": "other.json"},
         {"module_id": "other"},
         {"registration": "token"},
+        {"default": Default(signature_name="npc.dialogue")},
         {"entry": None},
         {"entry": ModuleEntry(path="npc.json", tags=("y",))},
         {"entry": ModuleEntry(path="npc.json", tags=("x",), predictor_type="predict")},
     ],
 )
 def test_a_difference_that_a_game_could_notice_is_another_version(changes: dict[str, Any]) -> None:
-    """Bytes, id, path, registration, tags and how it runs: any of them makes a version new."""
+    """Bytes, id, path, registration, default, tags and how it runs: any of them makes a version new."""
     assert not version("npc", "x").serves_as(version("npc", "x", **changes))
     assert not version("npc", "x", **changes).serves_as(version("npc", "x"))
 
