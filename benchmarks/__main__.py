@@ -6,10 +6,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from benchmarks import calls
+from benchmarks import calls, check
 from benchmarks.figures import Benchmark, table
 
-BENCHMARKS: dict[str, Benchmark] = {"calls": calls.run}
+BENCHMARKS: dict[str, Benchmark] = {"calls": calls.run, "check": check.run}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

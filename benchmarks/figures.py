@@ -17,6 +17,7 @@ class Figure:
 
     :ivar samples: in ``unit``. ``beside``: those of the peer or limit, measured in the same run.
     :ivar at_most: the ratio of the two medians that must be reached, or None.
+    :ivar at_most_more: how much the one median may be above the other, or None.
     """
 
     what: str
@@ -25,6 +26,7 @@ class Figure:
     peer: str = ""
     beside: Sequence[float] = ()
     at_most: float | None = None
+    at_most_more: float | None = None
 
     @property
     def ratio(self) -> float | None:
@@ -33,7 +35,9 @@ class Figure:
 
     @property
     def reached(self) -> bool | None:
-        """Whether the ratio is what it must be; None where nothing is asked of it."""
+        """Whether the figure is what it must be; None where nothing is asked of it."""
+        if self.at_most_more is not None and self.beside:
+            return statistics.median(self.samples) - statistics.median(self.beside) <= self.at_most_more
         return None if self.at_most is None or self.ratio is None else self.ratio <= self.at_most
 
 
@@ -57,5 +61,8 @@ def table(name: str, figures: Sequence[Figure]) -> str:
             line += f"; {figure.peer}: {_shown(figure.beside, figure.unit)}; ratio {figure.ratio:.2f}"
         if figure.at_most is not None:
             line += f" (at most {figure.at_most:g}: {'reached' if figure.reached else 'MISSED'})"
+        if figure.at_most_more is not None:
+            state = "reached" if figure.reached else "MISSED"
+            line += f" (at most {figure.at_most_more:g} {figure.unit} more: {state})"
         lines.append(line)
     return "\n".join(lines)

@@ -11,7 +11,7 @@ import attrs
 
 from dspyreload.commands.excerpt import Excerpts
 from dspyreload.disk.check import Remark, Report
-from dspyreload.model.faults import counted, shown
+from dspyreload.model.faults import counted, joined, shown
 
 __all__ = ["as_github", "as_json", "as_text", "summary"]
 
@@ -83,12 +83,8 @@ def _annotation(remark: Remark, directory: str) -> str:
     # https://docs.github.com/actions/reference/workflow-commands-for-github-actions
     command = "error" if remark.level == "fault" else "warning"
     file = _escaped(os.path.relpath(os.path.join(directory, remark.path)).replace(os.sep, "/"), ":,")
-    message = f"{remark.message}{_joint(remark.message)}{remark.mend}" if remark.mend else remark.message
+    message = joined(remark.message, remark.mend)
     return f"::{command} file={file},line={remark.line},col={remark.column}::{_escaped(message)}"
-
-
-def _joint(message: str) -> str:
-    return " " if message.endswith("?") else "; "
 
 
 def _escaped(text: str, also: str = "") -> str:

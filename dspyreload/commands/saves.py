@@ -16,7 +16,7 @@ from dspyreload.model.events import (
     ModuleSkipped,
     ReloadError,
 )
-from dspyreload.model.faults import counted, shown
+from dspyreload.model.faults import counted, joined, shown
 from dspyreload.model.manifest import MANIFEST
 
 __all__ = ["Line", "Saves", "line_of"]
@@ -115,14 +115,13 @@ def line_of(
     parts += [f"warning: {warning}" for warning in warnings]
     if not parts:
         return None
-    return Line("; ".join(parts), bool(errors), frozenset(e.module_id for e in kinds.get(ModuleChanged, ())))
+    return Line(joined(*parts), bool(errors), frozenset(e.module_id for e in kinds.get(ModuleChanged, ())))
 
 
 def _errors(errors: list[ReloadError], spoken: str | None) -> str:
     first = min(errors, key=lambda event: (event.module_id != spoken, event.path))
-    more = f" (and {counted(len(errors) - 1, 'more file')})" if len(errors) > 1 else ""
-    mend = f"; {first.mend}" if first.mend else ""
-    return f"{shown(first.where, 300)}: {first.error}{mend}{more}; {_still(first)}"
+    more = f"{counted(len(errors) - 1, 'more file')} likewise" if len(errors) > 1 else ""
+    return f"{shown(first.where, 300)}: {joined(first.error, first.mend, more, _still(first))}"
 
 
 def _still(event: ReloadError) -> str:

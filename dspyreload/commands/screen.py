@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -46,7 +47,7 @@ class Screen:
             width=width,
             highlight=False,
         )
-        console.print(what, end=end, soft_wrap=isinstance(what, Text))
+        console.print(what, end=end, soft_wrap=not self._terminal or not end)
         self._write(buffer.getvalue())
 
     def line(self, *parts: tuple[str, str], end: str = "\n") -> None:
@@ -59,7 +60,7 @@ class Screen:
 
     def beside(self, left: tuple[str, str], right: tuple[str, str]) -> None:
         """Print two texts beside each other, each under its title."""
-        table = Table(expand=True)
+        table = Table(expand=True, box=box.ROUNDED)
         for title, _text in (left, right):
             table.add_column(Text(title), ratio=1)
         table.add_row(*(Text(clean(text)) for _title, text in (left, right)))

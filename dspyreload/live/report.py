@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from twisted.logger import Logger
 
 from dspyreload.model.events import ReloadError
-from dspyreload.model.faults import counted, shown
+from dspyreload.model.faults import counted, joined, shown
 from dspyreload.model.manifest import MANIFEST
 from dspyreload.model.plan import Plan
 
@@ -97,9 +97,10 @@ def _deletions(log: Logger, plan: Plan) -> None:
 
 def _rejection(log: Logger, event: ReloadError) -> None:
     log.error(
-        "{where}: {error}; {still}",
-        where=shown(event.where, 300), error=event.error, still=_still(event), path=event.path, line=event.line,
-        column=event.column, module_id=event.module_id, version=event.serving, generation=event.generation,
+        "{where}: {told}",
+        where=shown(event.where, 300), told=joined(event.error, _still(event)), error=event.error, path=event.path,
+        line=event.line, column=event.column, module_id=event.module_id, version=event.serving,
+        generation=event.generation,
     )  # fmt: skip
 
 

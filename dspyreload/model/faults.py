@@ -16,6 +16,7 @@ __all__ = [
     "Warned",
     "counted",
     "did_you_mean",
+    "joined",
     "nearest",
     "place_words",
     "quoted",
@@ -95,6 +96,14 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return the end of a message: ``; did you mean "emotion"?``, or nothing where no known name is near."""
     near = nearest(name, known)
     return f"; did you mean {quoted(near)}?" if near is not None else ""
+
+
+def joined(*parts: str) -> str:
+    """Put parts of a message behind each other, with a semicolon where no question ends; empty ones are left out."""
+    text = ""
+    for part in filter(None, parts):
+        text += (" " if text.endswith("?") else "; " if text else "") + part
+    return text
 
 
 def counted(count: int, noun: str) -> str:

@@ -36,7 +36,7 @@ class Terminal:
         self.screen = pyte.Screen(columns, rows)
         self._stream = pyte.Stream(self.screen)
         # The program asks where the cursor is, as it may of any terminal.
-        self.screen.write_process_input = lambda data: self.child.send(data)
+        self.screen.write_process_input = lambda data: self.child.send(data)  # type: ignore[method-assign]
         self.recording: list[tuple[float, str]] = []
         self._since = time.monotonic()
         self.child = pexpect.spawn(
@@ -50,10 +50,10 @@ class Terminal:
         )
 
     @classmethod
-    def of_dspyreload(cls, *arguments: str, home: Path, **options: int) -> Terminal:
+    def of_dspyreload(cls, *arguments: str, home: Path, columns: int = 100, rows: int = 40) -> Terminal:
         """Run ``dspyreload`` with a home directory of its own."""
         env = {"HOME": str(home), "XDG_STATE_HOME": str(home / "state"), "NO_COLOR": "1"}
-        return cls(sys.executable, "-m", "dspyreload", *arguments, env=env, **options)
+        return cls(sys.executable, "-m", "dspyreload", *arguments, env=env, columns=columns, rows=rows)
 
     def text(self) -> str:
         """Return what is on the screen."""
@@ -87,13 +87,13 @@ class Terminal:
         texts = (self.text(), "".join(self.screen.display))  # the second, where a line is wrapped
         return any(text.count(wanted) >= times for text in texts)
 
-    def type(self, text: str) -> None:
+    def keys(self, text: str) -> None:
         """Type a text, as it is."""
         self.child.send(text)
 
     def enter(self, text: str = "") -> None:
         """Type a line."""
-        self.type(f"{text}\r")
+        self.keys(f"{text}\r")
 
     def ended(self) -> int:
         """Wait until the program has ended; return its exit status."""

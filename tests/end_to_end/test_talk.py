@@ -61,7 +61,7 @@ def test_a_save_is_heard_in_the_next_answer(talk: Terminal, smith: Path) -> None
     """Each answer is shown with its version and language model; the save is one line, above what is being typed."""
     talk.enter("Good day!")
     first = shown(r"\[([0-9a-f]{4}) demos\] smith: Is it\? Mind the sparks\.", talk.until("sparks."))
-    talk.type("Good d")
+    talk.keys("Good d")
     change(smith, "Is it? Mind the sparks.", "It was, until now.")
     screen = talk.until(f"(was {first})")
     second = shown(r"-- npc\.smith is live: ([0-9a-f]{4}) \(was", screen)
@@ -160,21 +160,21 @@ def test_other_fields_are_set_and_completed(modules: Path, tmp_path: Path) -> No
         talk.until("guard>")
         talk.enter("Hello")
         talk.until("it needs mood: /set mood ...")
-        talk.type("/se")
+        talk.keys("/se")
         talk.until("show the input fields")
-        talk.type("\t")
+        talk.keys("\t")
         talk.until("guard> /set")
-        talk.type(" mo")
+        talk.keys(" mo")
         talk.until("How the guard feels")
-        talk.type("\t")
+        talk.keys("\t")
         talk.until("guard> /set mood")
         talk.enter(" grim")
         talk.until("mood: grim")
         talk.enter("/prompt Halt?")
         talk.until("marker for")
-        talk.type("/module npc.sm")
+        talk.keys("/module npc.sm")
         talk.until("/module npc.sm\n" + " " * 22 + "npc.smith")
-        talk.type("\t")
+        talk.keys("\t")
         talk.until("/module npc.smith")
         talk.enter()
         talk.until("npc.smith>")
@@ -184,16 +184,16 @@ def test_earlier_lines_come_back(talk: Terminal, modules: Path, tmp_path: Path) 
     """Also in the next conversation: the arrow brings them."""
     talk.enter("Good day!")
     talk.until("sparks.")
-    talk.type("\x1b[A")
+    talk.keys("\x1b[A")
     talk.until("npc.smith> Good day!", times=2)
-    talk.type("\x03")  # lets go of the line
-    talk.type("\x03")  # leaves
+    talk.keys("\x03")  # lets go of the line
+    talk.keys("\x03")  # leaves
     assert talk.ended() == 0
     with Terminal.of_dspyreload("talk", str(modules), "npc.smith", home=tmp_path / "home") as again:
         again.until("npc.smith>")
-        again.type("\x1b[A")
+        again.keys("\x1b[A")
         again.until("npc.smith> Good day!")
-        again.type("\x03\x04")  # end of input, on an empty line
+        again.keys("\x03\x04")  # end of input, on an empty line
         assert again.ended() == 0
 
 
