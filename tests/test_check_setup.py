@@ -18,6 +18,8 @@ Output = pytest.CaptureFixture[str]
 Game = Callable[[str], str]
 
 GOOD = "1 module checked: 0 faults, 0 warnings"
+BAD = "1 module checked: 1 fault in 1 file, 0 warnings"
+ODD = "1 module checked: 0 faults, 1 warning in 1 file"
 
 REGISTER = """
 import dspy
@@ -109,14 +111,14 @@ class TestWhatTheGameRegisters:
         """It is made once, as the server would."""
         saved(modules, fields={"title": {"threshold": 2}})
         status, (line, count), _err = check(modules, "--setup", game(REGISTER), capsys=capsys)
-        assert (status, count) == (1, "1 module checked: 1 fault in 1 file, 0 warnings")
+        assert (status, count) == (1, BAD)
         assert "Decision configuration refers to unsupported outputs" in line
 
     def test_what_is_still_not_registered_is_a_fault(self, modules: Path, capsys: Output, game: Game) -> None:
         """Nobody else will register it: the name in the file, or in the manifest, is wrong."""
         saved(modules, "other.json")
         status, (line, count), _err = check(modules, "--setup", game(REGISTER), capsys=capsys)
-        assert (status, count) == (1, "1 module checked: 1 fault in 1 file, 0 warnings")
+        assert (status, count) == (1, BAD)
         assert ': it is a saved DSPy program, and no program is registered as "other"' in line
 
 
@@ -153,13 +155,7 @@ class TestItsValidators:
             "    engine.validators.add(lambda module: Deferred())\n"
         )
         status, out, _err = check(modules, "--setup", name, capsys=capsys)
-        assert (status, out) == (
-            0,
-            [
-                "npc.json:1:1: warning: a validator of the game gave no answer here",
-                "1 module checked: 0 faults, 1 warning in 1 file",
-            ],
-        )
+        assert (status, out) == (0, ["npc.json:1:1: warning: a validator of the game gave no answer here", ODD])
 
     def test_one_that_wants_a_thread_gets_it(self, modules: Path, save: Save, capsys: Output, game: Game) -> None:
         """Offline there is nobody to hold up: what it refuses is a fault here too."""
@@ -169,10 +165,7 @@ class TestItsValidators:
             "def setup(engine): engine.validators.add(slow, thread=True)\n"
         )
         status, out, _err = check(modules, "--setup", name, capsys=capsys)
-        assert (status, out) == (
-            1,
-            ["npc.json:1:1: the game refuses it: too dull", "1 module checked: 1 fault in 1 file, 0 warnings"],
-        )
+        assert (status, out) == (1, ["npc.json:1:1: the game refuses it: too dull", BAD])
 
 
 class TestTheSetupItself:
@@ -274,13 +267,13 @@ class TestLMConfig:
         status, (*out, count), _err = check(modules, *options, capsys=capsys)
         assert status == (0 if words is None else 1)
         assert [words in line for line in out] == [True] if words is not None else out == []
-        assert count == (GOOD if words is None else "1 module checked: 1 fault in 1 file, 0 warnings")
+        assert count == (GOOD if words is None else BAD)
 
     def test_without_it_only_the_server_knows(self, modules: Path, capsys: Output, asks: Callable[[str], Path]) -> None:
         """A name of an LM is a warning."""
         asks('"lm": "smart", "max_tokens": 9999')
         status, (line, count), _err = check(modules, capsys=capsys)
-        assert (status, count) == (0, "1 module checked: 0 faults, 1 warning in 1 file")
+        assert (status, count) == (0, ODD)
         assert (
             line == 'npc.json:1:1: warning: its entry in manifest.json has "lm": "smart", which only the server knows'
         )

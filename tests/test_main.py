@@ -57,11 +57,12 @@ def test_a_warning_is_marked_and_no_failure(modules: Path, save: Save, capsys: O
 
 def test_programs_get_json(modules: Path, save: Save, capsys: Output) -> None:
     """With --json the remarks are a list of objects."""
-    save("a.json", "{")
+    save("a.json", '{"instruction": "x",}')
     assert main(["check", "--json", str(modules)]) == 1
     (remark,) = json.loads(capsys.readouterr().out)
     assert remark.keys() == {"path", "line", "column", "level", "message", "mend"}
     assert (remark["path"], remark["line"], remark["level"]) == ("a.json", 1, "fault")
+    assert remark["mend"] == "delete it"
 
 
 @pytest.mark.parametrize("command", ["check", "hash"])

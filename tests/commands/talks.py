@@ -84,7 +84,9 @@ class Talk:
 
 
 @asynccontextmanager
-async def talking(directory: Path, lm: Any = DEMOS, module_id: str | None = None, **options: Any) -> AsyncIterator[Talk]:
+async def talking(
+    directory: Path, lm: Any = DEMOS, module_id: str | None = None, **options: Any
+) -> AsyncIterator[Talk]:
     """Talk to who is in a directory; the engine is closed at the end."""
     engine = DSPyEngine(directory, lm, **options)
     try:

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dspyreload import HotReloadConfig
-from dspyreload.disk.check import check_directory
 from dspyreload.disk.judge import Source, judge
-from dspyreload.model.events import ModuleChanged, ReloadError
 from dspyreload.model.faults import Fault
 from dspyreload.model.finding import Finding, Kind
-from dspyreload.model.manifest import MANIFEST
 from dspyreload.model.registrations import NOTHING
 from tests.conftest import Save
-from tests.disk.conftest import Server, named
 
 
 def module(instruction: str = "", *include: str, **more: Any) -> str:
@@ -31,9 +25,7 @@ def module(instruction: str = "", *include: str, **more: Any) -> str:
 
 
 def judged(root: Path, path: str = "smith.json", limit: int = 10_000) -> Finding:
-    return judge(
-        path, Source(str(root), limit), module_id=None, entry=None, last_id=None, registrations=NOTHING
-    )
+    return judge(path, Source(str(root), limit), module_id=None, entry=None, last_id=None, registrations=NOTHING)
 
 
 def instruction(root: Path, path: str = "smith.json") -> str:

@@ -92,9 +92,7 @@ def test_all_faults_have_their_lines(modules: Path, save: Save) -> None:
     """The first fault and the further ones come each with line and column."""
     save("npc/smith.json", '{\r\n "instruction": 1,\r\n "demos": [{"inputs": {}}]\r\n}')
     found = judged(modules, last_id="npc.smith")
-    assert fault(found) == Fault(
-        '"instruction" must be text, not a whole number', 2, 17, "put it in double quotes"
-    )
+    assert fault(found) == Fault('"instruction" must be text, not a whole number', 2, 17, "put it in double quotes")
     assert found.more == (Fault('demo 1 lacks "outputs"', 3, 12, 'add "outputs" to it'),)
     assert found.module_id == "npc.smith"
 
@@ -224,12 +222,8 @@ class TestTexts:
         """The fault stands in the module's file; the missing file is remembered as missing."""
         (smith / "npc" / "town.md").unlink()
         found = judged(smith)
-        assert fault(found) == Fault(
-            'the file "npc/town.md" is missing',
-            1,
-            61,
-            "make it, or correct its name, which counts from the folder of the file that names it",
-        )
+        mend = "make it, or correct its name, which counts from the folder of the file that names it"
+        assert fault(found) == Fault('the file "npc/town.md" is missing', 1, 61, mend)
         assert ("npc/town.md", None) in found.stamps
 
     @pytest.mark.parametrize(

@@ -12,7 +12,20 @@ from dspyreload.model.module import FieldDefinition, SignatureDefinition
 from dspyreload.model.registrations import NOTHING, Registered, Registrations
 from dspyreload.model.snapshot import ModuleVersion
 
-__all__ = ["PLAIN", "Case", "Checked", "Files", "Group", "Made", "Run", "Saved", "Talked", "fields", "one", "registered"]
+__all__ = [
+    "PLAIN",
+    "Case",
+    "Checked",
+    "Files",
+    "Group",
+    "Made",
+    "Run",
+    "Saved",
+    "Talked",
+    "fields",
+    "one",
+    "registered",
+]
 
 Files = Mapping[str, "str | Made"]
 """Texts by path; None in their place deletes a file."""
@@ -69,6 +82,7 @@ class Run:
     """Another command, run beside a folder ``modules`` with these files.
 
     :ivar before: called with the folder that holds it, for what no file shows.
+    :ivar alone: it wants a process of its own.
     """
 
     title: str
@@ -76,6 +90,7 @@ class Run:
     arguments: tuple[str, ...]
     note: str = ""
     before: Callable[[Path], object] = lambda folder: None
+    alone: bool = False
 
 
 @attrs.frozen

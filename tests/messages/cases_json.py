@@ -32,7 +32,10 @@ _COMMAS: tuple[Case, ...] = (
         note="The place is the end of the line before, where the comma belongs.",
     ),
     one("A comma too many at the end of an object", '{\n  "instruction": "You are a smith.",\n}\n'),
-    one("A comma too many at the end of a list", '{\n  "instruction": "You are a smith.",\n  "include": ["town.md",]\n}\n'),
+    one(
+        "A comma too many at the end of a list",
+        '{\n  "instruction": "You are a smith.",\n  "include": ["town.md",]\n}\n',
+    ),
     one("Two commas", '{\n  "instruction": "You are a smith.",,\n  "demos": []\n}\n'),
     one("A colon is missing", '{\n  "instruction" "You are a smith."\n}\n'),
 )
@@ -68,7 +71,10 @@ _VALUES: tuple[Case, ...] = (
     one("True with a capital letter", '{\n  "instruction": "You are a smith.",\n  "tool_enabled": True\n}\n'),
     one("NaN", '{\n  "instruction": "You are a smith.",\n  "metadata": {"metric_score": NaN}\n}\n'),
     one("Infinity", '{\n  "instruction": "You are a smith.",\n  "metadata": {"metric_score": -Infinity}\n}\n'),
-    one("A number that is too large", '{\n  "instruction": "You are a smith.",\n  "metadata": {"metric_score": 1e999}\n}\n'),
+    one(
+        "A number that is too large",
+        '{\n  "instruction": "You are a smith.",\n  "metadata": {"metric_score": 1e999}\n}\n',
+    ),
     one("A number of too many digits", _LONG),
     one("A key that stands twice", '{\n  "instruction": "You are a smith.",\n  "instruction": "You are a baker."\n}\n'),
     one("A comment", '{\n  // who she is\n  "instruction": "You are a smith."\n}\n'),

@@ -1,0 +1,2 @@
+def together():
+    return ""
