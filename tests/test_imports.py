@@ -190,6 +190,18 @@ def test_only_the_watcher_imports_watchdog() -> None:
     assert users_of("watchdog") == {"dspyreload.live.watcher"}
 
 
+@pytest.mark.parametrize("library", ["rich", "prompt_toolkit"])
+def test_only_the_commands_know_a_terminal(library: str) -> None:
+    """A server neither draws nor asks."""
+    assert users_of(library)
+    assert all(name.startswith("dspyreload.commands.") for name in users_of(library))
+
+
+def test_one_file_asks_the_writer() -> None:
+    """prompt_toolkit belongs to an extra: what else needs no prompt works without it."""
+    assert users_of("prompt_toolkit") == {"dspyreload.commands.prompting"}
+
+
 def test_only_the_engine_wires_lm_and_live_together() -> None:
     """Below the edges, no other file imports both."""
     both = {
@@ -218,6 +230,8 @@ def test_nothing_is_imported_that_is_not_declared() -> None:
         "dspy",
         "jiter",
         "jsonschema",
+        "prompt_toolkit",
+        "rich",
         "dspyreload",
         "__future__",
     }

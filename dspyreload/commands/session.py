@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Iterator
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -16,12 +15,12 @@ from dspyreload.commands.prompting import Prompt, prompt_for
 from dspyreload.commands.saves import Line, Saves
 from dspyreload.commands.screen import Screen
 from dspyreload.config import HotReloadConfig
-from dspyreload.disk.check import Remark, check_directory
+from dspyreload.disk.check import Report, check_directory
 from dspyreload.engine import DSPyEngine
 from dspyreload.errors import DSPyReloadError, UnknownModule
 from dspyreload.live.service import HotReloadService
 from dspyreload.lm.demos import NAME as DEMOS
-from dspyreload.model.faults import shown
+from dspyreload.model.faults import joined, shown
 
 __all__ = ["Session"]
 
@@ -79,15 +78,17 @@ class Session:
         warm = self._engine.warm()
         await self._service.when_ready()
         warm.addErrback(lambda failure: self._screen.line((failure.getErrorMessage(), "red")))
-        faults = list(self._faults())
+        report = check_directory(self._engine.directory, self._config, self._engine.registrations())
+        faults = [remark for remark in report.remarks if remark.level == "fault" or remark.path in report.silent]
         talk = self._talk = Conversation(self._engine, self._screen, None, self._lm)
-        talk.module_id = self._whom(talk, faults)
+        talk.module_id = self._whom(talk, report)
         if self._lm == DEMOS:
             words = "the demonstrations answer; for a language model, --lm NAME, such as --lm openai/gpt-4o-mini"
             self._screen.line((words, "dim"))
         talk.greet()
         for fault in faults[:_MOST_FAULTS]:
-            talk.tell(Line(f"{shown(fault.path, 300)}:{fault.line}:{fault.column}: {fault.message}", bad=True))
+            words = joined(fault.message, fault.mend)
+            talk.tell(Line(f"{shown(fault.path, 300)}:{fault.line}:{fault.column}: {words}", bad=True))
         if len(faults) > _MOST_FAULTS:
             talk.tell(Line(f"{len(faults) - _MOST_FAULTS} more faults: dspyreload check shows them", bad=True))
         before = {module_id: version.version for module_id, version in self._engine.snapshot.items()}
@@ -97,25 +98,15 @@ class Session:
             if not await talk.take(line):
                 break
 
-    def _faults(self) -> Iterator[Remark]:
-        report = check_directory(
-            self._engine.directory,
-            self._config,
-            self._engine.registrations(),
-            complete=False,
-        )
-        return (remark for remark in report.remarks if remark.level == "fault")
-
-    def _whom(self, talk: Conversation, faults: list[Remark]) -> str | None:
+    def _whom(self, talk: Conversation, report: Report) -> str | None:
         if self._module is None:
             return None
         try:
             return talk.named(self._module)
         except UnknownModule:
-            waiting = {fault.path for fault in faults}
-            path = self._module if self._module in waiting else self._module.replace(".", "/") + ".json"
-            if path in waiting:
-                return path.removesuffix(".json").replace("/", ".")  # it speaks when it is mended
+            for path in report.silent:  # it speaks when it is mended
+                if self._module in (path, report.ids[path], report.ids[path].rpartition(".")[2]):
+                    return report.ids[path]
             raise
 
     def _failed(self, failure: Failure) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import attrs
 
 from dspyreload.config import HotReloadConfig
+from dspyreload.disk.judge import default_id
 from dspyreload.disk.scan import Request, look
 from dspyreload.model.events import ReloadError
 from dspyreload.model.faults import Fault
@@ -45,12 +46,15 @@ class Report:
     :ivar modules: path of each module's file that was looked at, in order.
     :ivar texts: files that these are made of beside their own.
     :ivar defaults: what modules took that say nothing themselves, in words, each with their ids.
+    :ivar ids: the id of each module's file, as far as it is known; ``silent``: those that do not speak.
     """
 
     remarks: tuple[Remark, ...]
     modules: tuple[str, ...]
     texts: frozenset[str]
     defaults: dict[str, tuple[str, ...]]
+    ids: dict[str, str] = attrs.field(factory=dict)
+    silent: frozenset[str] = frozenset()
 
 
 def check_directory(
@@ -97,6 +101,8 @@ def check_directory(
         tuple(sorted(seen.findings)),
         frozenset(text for finding in seen.findings.values() for text, _stamp in finding.stamps[1:]),
         _defaults(seen),
+        {path: finding.module_id or default_id(path) for path, finding in seen.findings.items()},
+        frozenset(path for path, finding in seen.findings.items() if finding.version is None),
     )
 
 
@@ -125,7 +131,7 @@ def _judged(seen: Look, refuses: Callable[[str, ModuleVersion], str | None], *, 
         if finding.waits_for is not None:
             level = "fault" if complete else "warning"
             message = finding.waits_for if complete else f"{finding.waits_for}; what only the game knows is not checked"
-            yield _remark(path, level, Fault(message, mend="" if complete else "check with --setup"))
+            yield _remark(path, level, Fault(message, mend="" if complete else "name the game's module with --setup"))
 
 
 def _defaults(seen: Look) -> dict[str, tuple[str, ...]]:

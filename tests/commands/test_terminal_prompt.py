@@ -40,21 +40,21 @@ def tty(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
 
 
 @pytest.fixture
-def keys(tty: int) -> Iterator[Keys]:
+def keys(tty: int) -> Keys:
     """Run a coroutine function with keys to press, and a prompt that takes them."""
-    with create_pipe_input() as pressed, create_app_session(input=pressed, output=DummyOutput()):
 
-        def run(test: Callable[[PipeInput, TerminalPrompt], Coroutine[Any, Any, None]]) -> None:
-            async def with_prompt() -> None:
-                prompt = TerminalPrompt(lambda: "smith> ", lambda _text: [("/again", "once more")])
-                try:
-                    await test(pressed, prompt)
-                finally:
-                    prompt.close()
+    def run(test: Callable[[PipeInput, TerminalPrompt], Coroutine[Any, Any, None]]) -> None:
+        async def with_prompt(pressed: PipeInput) -> None:
+            prompt = TerminalPrompt(lambda: "smith> ", lambda _text: [("/again", "once more")])
+            try:
+                await test(pressed, prompt)
+            finally:
+                prompt.close()
 
-            asyncio.run(asyncio.wait_for(with_prompt(), 20))
+        with create_pipe_input() as pressed, create_app_session(input=pressed, output=DummyOutput()):
+            asyncio.run(asyncio.wait_for(with_prompt(pressed), 10))
 
-        yield run
+    return run
 
 
 async def line(prompt: TerminalPrompt) -> str | None:

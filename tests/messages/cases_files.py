@@ -13,14 +13,19 @@ __all__ = ["GROUPS"]
 _SMITH = '{\n  "instruction": "You are a smith."\n}\n'
 
 
+def _outside(path: Path) -> Path:
+    """Return the folder in which the modules directory lies."""
+    return next(above for above in path.parents if above.name == "modules").parent
+
+
 def _out(path: Path) -> None:
-    outside = path.parent.parent / "outside.json"
+    outside = _outside(path) / "outside.json"
     outside.write_text(_SMITH, encoding="utf-8")
     path.symlink_to(outside)
 
 
 def _folder_out(path: Path) -> None:
-    outside = path.parent.parent / "shared"
+    outside = _outside(path) / "shared"
     outside.mkdir()
     path.symlink_to(outside, target_is_directory=True)
 

@@ -112,7 +112,9 @@ _OF_LMS: tuple[Case, ...] = (
     _listed("A language model that only the server knows", _smith('"lm": "fast"')),
     _listed("A language model that there is not", _smith('"lm": "fats"'), how=_LMS),
     _listed("More tokens than it allows", _smith('"lm": "fast", "max_tokens": 1000'), how=_LMS),
-    _listed("A higher temperature than it allows", _smith('"temperature": 1.5'), how=_LMS),
+    _listed("More tokens than the usual one allows", _smith('"max_tokens": 1000'), how=_LMS),
+    _listed("A higher temperature than a chosen one allows", _smith('"lm": "fast", "temperature": 1.5'), how=_LMS),
+    _listed("A higher temperature than the usual one allows", _smith('"temperature": 1.5'), how=_LMS),
 )
 
 

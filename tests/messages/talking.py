@@ -5,15 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import cast
 
 import attrs
 from twisted.internet.defer import Deferred
+from twisted.logger import ILogObserver, Logger
 
 from dspyreload.commands.conversation import Conversation
 from dspyreload.commands.saves import Line, Saves
 from dspyreload.commands.screen import Screen
+from dspyreload.commands.session import Session
+from dspyreload.config import HotReloadConfig
 from dspyreload.disk.scan import Request, look
 from dspyreload.engine import DSPyEngine
+from dspyreload.live.report import report
 from dspyreload.live.validators import Candidate, Validators
 from dspyreload.model.faults import Fault
 from dspyreload.model.finding import Known, Look
@@ -28,8 +33,8 @@ __all__ = ["said", "said_of_saves"]
 Write = Callable[[Path, Mapping[str, "str | Made | None"]], None]
 
 
-def said(case: Talked, folder: Path) -> Iterator[str]:
-    """Give what is printed, with what was typed."""
+def said(case: Talked, folder: Path) -> str:
+    """Return what is printed, with what was typed."""
     printed: list[str] = []
     engine = DSPyEngine(folder, lm="demos")
     talk = Conversation(engine, Screen(printed.append, terminal=False), case.module_id, "demos")
@@ -39,7 +44,7 @@ def said(case: Talked, folder: Path) -> Iterator[str]:
         taken: list[object] = []
         Deferred.fromCoroutine(talk.take(text)).addBoth(taken.append)
         assert taken == [True], f"{text!r} wants a reactor: {taken}"
-    yield "".join(printed)
+    return "".join(printed)
 
 
 def said_of_saves(case: Saved, folder: Path, write: Write) -> tuple[list[str], list[Fault]]:
@@ -47,6 +52,8 @@ def said_of_saves(case: Saved, folder: Path, write: Write) -> tuple[list[str], l
     lines: list[Line] = []
     faults: list[Fault] = []
     saves = Saves(ReactorClock(), lines.append, lambda: case.spoken)
+    session = Session(DSPyEngine(folder, load=False), HotReloadConfig(), None, "demos")
+    session._saves, log = saves, Logger(observer=cast(ILogObserver, session._log))
     server = _Server(folder, case.refuses)
     server.look()
     for number, save in enumerate(case.saves, 1):
@@ -59,8 +66,7 @@ def said_of_saves(case: Saved, folder: Path, write: Write) -> tuple[list[str], l
             faults += [warning for _path, warning in plan.warnings]
             for event in plan.events:
                 saves.on_event(event)
-            for path, warning in plan.warnings:
-                saves.on_warning(f"{path}:{warning.line}: {with_mend(warning.message, warning.mend)}")
+            report(log, plan)
         saves.flush()
     return [f"{'!!' if line.bad else '--'} {line.text}" for line in lines], faults
 

@@ -1,0 +1,319 @@
+"""``dspyreload check DIR``: what is printed where, the exit status, and what is said again and again with --watch."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from dspyreload.__main__ import main
+from dspyreload.commands import checking, watching
+from dspyreload.disk import check
+from dspyreload.disk.scan import look
+from tests.conftest import Save
+
+Output = pytest.CaptureFixture[str]
+Again = Callable[[bool], frozenset[str]]
+
+GOOD = '{"instruction": "x"}'
+ODD = '{"instruction": "x", "mood": 1}'
+BAD = '{"instruction": "x",}'
+TAKEN = "1 module takes the default signature: the fields player_message, conversation_history → response (a)\n"
+FORMATS = ["text", "github", "json"]
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """Have a terminal of 40 columns, which knows colours, for both streams."""
+    for name in ("NO_COLOR", "FORCE_COLOR", "CI"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "40")
+    found = Terminal()
+    monkeypatch.setattr(sys, "stdout", found)
+    monkeypatch.setattr(sys, "stderr", found)
+    return found
+
+
+class TestWhatIsPrinted:
+    def test_people_get_the_whole_report_on_the_standard_output(
+        self, modules: Path, save: Save, capsys: Output
+    ) -> None:
+        """The fault, its line, its mend, and the sum; nothing on the standard error."""
+        save("a.json", BAD)
+        assert main(["check", str(modules)]) == 1
+        assert capsys.readouterr() == (
+            "a.json:1:20: a comma too many before the closing }\n"
+            '    1 | {"instruction": "x",}\n'
+            "      |                    ^\n"
+            "      = delete it\n"
+            "\n"
+            "1 module checked: 1 fault in 1 file, 0 warnings\n",
+            "",
+        )
+
+    def test_where_all_is_well_they_hear_what_serves_their_modules(
+        self, modules: Path, save: Save, capsys: Output
+    ) -> None:
+        """Which defaults were taken, and the sum."""
+        save("a.json", GOOD)
+        assert main(["check", str(modules)]) == 0
+        assert capsys.readouterr() == (TAKEN + "1 module checked: 0 faults, 0 warnings\n", "")
+
+    def test_github_gets_commands_and_people_the_sum(
+        self, modules: Path, save: Save, capsys: Output, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Names are escaped; the sum is on the standard error, where it disturbs no program."""
+        monkeypatch.chdir(modules.parent)
+        save("100%,a:b.json", BAD)
+        assert main(["check", "modules", "--format", "github"]) == 1
+        assert capsys.readouterr() == (
+            "::error file=modules/100%25%2Ca%3Ab.json,line=1,col=20::a comma too many before the closing };"
+            " delete it\n",
+            "1 module checked: 1 fault in 1 file, 0 warnings\n",
+        )
+
+    @pytest.mark.parametrize("options", [["--json"], ["--format", "json"], ["--format=json"]])
+    def test_programs_get_one_json_value(self, modules: Path, save: Save, capsys: Output, options: list[str]) -> None:
+        """And nothing beside it."""
+        save("a.json", ODD)
+        assert main(["check", str(modules), *options]) == 0
+        out, err = capsys.readouterr()
+        (remark,) = json.loads(out)
+        assert (remark["path"], remark["level"], err) == ("a.json", "warning", "")
+
+    @pytest.mark.parametrize("form", FORMATS)
+    @pytest.mark.parametrize(("text", "status"), [(GOOD, 0), (ODD, 0), (BAD, 1)])
+    def test_the_status_says_whether_there_is_a_fault(
+        self, modules: Path, save: Save, text: str, status: int, form: str
+    ) -> None:
+        """A warning alone is none, in whatever form it is told."""
+        save("a.json", text)
+        assert main(["check", str(modules), "--format", form]) == status
+
+    @pytest.mark.parametrize("form", FORMATS)
+    @pytest.mark.parametrize("there", [False, True])
+    def test_what_is_no_directory_is_told_in_one_line(
+        self, tmp_path: Path, capsys: Output, form: str, there: bool
+    ) -> None:
+        """For programs it is a remark too; a file gets a hint at what to name."""
+        place = tmp_path / "none"
+        if there:
+            place.write_text("x")
+        assert main(["check", str(place), "--format", form]) == 1
+        out, err = capsys.readouterr()
+        assert err.startswith(f"dspyreload: {place} can't be looked at: ")
+        assert (err.count("\n"), "name the directory" in err) == (1, there)
+        if form == "json":
+            (remark,) = json.loads(out)
+            assert (remark["path"], remark["level"], remark["line"]) == (str(place), "fault", 1)
+        else:
+            assert out == ""
+
+    def test_an_output_that_knows_few_letters_is_no_crash(
+        self, modules: Path, save: Save, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """In an old locale what it can't say is written otherwise, and the status is that of the check."""
+        save("a.json", GOOD)
+        data = io.BytesIO()
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(data, encoding="latin-1"))
+        assert main(["check", str(modules)]) == 0
+        assert b"1 module checked: 0 faults, 0 warnings" in data.getvalue()
+
+    @pytest.mark.parametrize("options", [["--format", "xml"], ["--format"], ["--watch=1"]])
+    def test_an_option_that_there_is_not_shows_the_usage(
+        self, modules: Path, capsys: Output, options: list[str]
+    ) -> None:
+        """With exit status 2."""
+        with pytest.raises(SystemExit) as raised:
+            main(["check", str(modules), *options])
+        assert raised.value.code == 2
+        assert "usage: dspyreload check" in capsys.readouterr().err
+
+
+class TestOnATerminal:
+    def test_faults_are_red_warnings_yellow_and_mends_green(
+        self, modules: Path, save: Save, terminal: Terminal
+    ) -> None:
+        """And only there; no line is broken, however narrow it is."""
+        save("a.json", '{"instruction": "x",\n "mood": 1}')
+        save("b.json", BAD)
+        main(["check", str(modules)])
+        lines = terminal.getvalue().splitlines()
+        assert "\x1b[31mb.json:1:20: a comma too many before the closing }\x1b[0m" in lines
+        assert '\x1b[33ma.json:2:2: warning: "mood" is not known and is ignored\x1b[0m' in lines
+        assert "\x1b[32m      = delete it\x1b[0m" in lines
+
+    def test_nothing_in_a_file_is_taken_for_a_style(self, modules: Path, save: Save, terminal: Terminal) -> None:
+        """Square brackets and names between colons are printed as they stand."""
+        save("[bold]:smile:.json", '{"instruction": "x", "[red]:smile:[/red]": 1}')
+        main(["check", str(modules)])
+        assert '[bold]:smile:.json:1:22: warning: "[red]:smile:[/red]" is not' in terminal.getvalue()
+
+    def test_a_quick_check_has_no_bar(
+        self, modules: Path, save: Save, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Nothing flickers for what is over at once."""
+        save("a.json", GOOD)
+        stderr = Terminal()
+        monkeypatch.setattr(sys, "stderr", stderr)
+        assert main(["check", str(modules)]) == 0
+        assert stderr.getvalue() == ""
+
+    def test_one_that_takes_a_while_has_a_bar_that_goes_away(
+        self, modules: Path, save: Save, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is drawn on the standard error, and its line is cleared before the report is read."""
+        monkeypatch.setattr(checking, "_PATIENCE", -1)
+        stderr = Terminal()
+        monkeypatch.setattr(sys, "stderr", stderr)
+        for number in range(4):
+            save(f"{number}.json", GOOD)
+        assert main(["check", str(modules)]) == 0
+        drawn = stderr.getvalue()
+        assert re.search(r"checking.*\d+%", drawn)
+        assert drawn.endswith(("\x1b[2K", "\x1b[?25h\r\x1b[1A\x1b[2K"))
+        assert "checking" not in terminal.getvalue()
+        assert "4 modules checked" in terminal.getvalue()
+
+    def test_the_bar_is_gone_when_the_check_fails(
+        self, modules: Path, save: Save, monkeypatch: pytest.MonkeyPatch, terminal: Terminal
+    ) -> None:
+        """The cursor is visible again."""
+        monkeypatch.setattr(checking, "_PATIENCE", -1)
+        save("a.json", GOOD)
+
+        def broken(*args: object) -> object:
+            look(*args)  # type: ignore[arg-type]
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(check, "look", broken)
+        with pytest.raises(KeyboardInterrupt):
+            main(["check", str(modules)])
+        shown = terminal.getvalue()
+        assert 0 <= shown.rfind("\x1b[?25l") < shown.rfind("\x1b[?25h")
+
+    def test_elsewhere_there_is_none(
+        self, modules: Path, save: Save, capsys: Output, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A file that the standard error goes to holds words alone."""
+        monkeypatch.setattr(checking, "_PATIENCE", -1)
+        save("a.json", GOOD)
+        assert main(["check", str(modules)]) == 0
+        assert capsys.readouterr().err == ""
+
+
+class TestWatch:
+    @pytest.fixture
+    def again(self, modules: Path, save: Save, monkeypatch: pytest.MonkeyPatch) -> Iterator[Again]:
+        """What is run after each save, in a directory with one module."""
+        save("a.json", GOOD)
+        found: list[Again] = []
+
+        def watch(directory: str, config: object, again: Again) -> int:
+            assert directory == str(modules)
+            found.append(again)
+            return 0
+
+        monkeypatch.setattr(watching, "watch", watch)
+        monkeypatch.chdir(modules.parent)
+        assert main(["check", "modules", "--watch"]) == 0
+        yield from found
+
+    @pytest.mark.parametrize("options", [["--json"], ["--format", "json"], ["--format", "github"]])
+    def test_it_is_for_people(self, modules: Path, capsys: Output, options: list[str]) -> None:
+        """With a form for programs it is refused in one line, and nothing is watched."""
+        assert main(["check", str(modules), "--watch", *options]) == 1
+        out, err = capsys.readouterr()
+        assert (out, err) == ("", "dspyreload: --watch is for people; use it without --format\n")
+
+    def test_after_each_save_there_is_the_time_and_a_whole_report(
+        self, save: Save, again: Again, capsys: Output
+    ) -> None:
+        """Though it says what the last one said; what the modules are made of is what to listen to next."""
+        report = re.compile(rf"-- \d\d:\d\d:\d\d\n{re.escape(TAKEN)}1 module checked: 0 faults, 0 warnings\n")
+        for _ in range(2):
+            assert again(True) == frozenset()
+            assert report.fullmatch(capsys.readouterr().out)
+        save("a.json", '{"instruction": "x", "include": ["town.md"]}')
+        assert again(True) == {"town.md"}
+        assert "is missing" in capsys.readouterr().out
+
+    def test_without_a_save_only_news_are_told(self, save: Save, again: Again, capsys: Output) -> None:
+        """A look of the timer that finds the same is silent."""
+        again(True)
+        capsys.readouterr()
+        again(False)
+        assert capsys.readouterr() == ("", "")
+        save("a.json", BAD)
+        again(False)
+        assert "a comma too many" in capsys.readouterr().out
+
+    def test_a_directory_that_is_gone_is_told_once(self, modules: Path, again: Again, capsys: Output) -> None:
+        """And what is in it, when it is there again."""
+        modules.rename(modules.parent / "away")
+        assert again(False) == frozenset()
+        assert "the directory can't be looked at: No such file or directory\n" in capsys.readouterr().out
+        again(False)
+        assert capsys.readouterr().out == ""
+        (modules.parent / "away").rename(modules)
+        again(False)
+        assert "1 module checked" in capsys.readouterr().out
+
+    def test_a_terminal_is_cleared_before_each_report(self, again: Again, modules: Path, terminal: Terminal) -> None:
+        """What is on it is of one moment."""
+        assert main(["check", str(modules), "--watch"]) == 0
+        again(True)
+        assert terminal.getvalue() == "" or "\x1b[2J" in terminal.getvalue()
+
+
+def run(modules: Path, **options: int) -> subprocess.Popen[str]:
+    """Start a real one."""
+    command = [sys.executable, "-m", "dspyreload", "check", str(modules), "--watch"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+
+def test_a_real_one_reports_a_save_and_ends_with_control_c(modules: Path, save: Save) -> None:
+    """In a process of its own: the first report, one for the save, and exit status 0 without a word."""
+    save("a.json", GOOD)
+    with run(modules) as process:
+        assert process.stdout is not None
+        for text, last in ((BAD, "1 module checked: 0 faults, 0 warnings\n"), ("", "1 fault in 1 file, 0 warnings\n")):
+            assert any(line.endswith(last) for line in process.stdout)
+            if text:
+                save("a.json", text)
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=20) == ("", "")
+    assert process.returncode == 0
+
+
+def test_a_real_one_ends_when_nobody_reads_it(modules: Path, save: Save) -> None:
+    """``dspyreload check DIR --watch | head -1``: after the next save there is no process left, and no traceback."""
+    save("a.json", GOOD)
+    with run(modules) as process:
+        assert process.stdout is not None
+        assert any("checked" in line for line in process.stdout)
+        process.stdout.close()
+        save("a.json", BAD)
+        try:
+            process.wait(10)
+        finally:
+            process.kill()
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+    assert process.returncode != -signal.SIGKILL
