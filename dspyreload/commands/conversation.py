@@ -169,7 +169,7 @@ class Conversation:
         if self.module_id is None:
             raise ValueError("nobody speaks yet: save a module first")
         if self.module_id not in self.engine:
-            raise ValueError(f"{self.module_id} does not speak yet: mend its file and save it")
+            raise ValueError(f"{self.module_id} does not speak yet: what keeps it is said above; mend it and save")
         return self.module_id
 
     def _inputs(self, text: str) -> dict[str, Any]:

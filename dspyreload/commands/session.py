@@ -17,7 +17,7 @@ from dspyreload.commands.screen import Screen
 from dspyreload.config import HotReloadConfig
 from dspyreload.disk.check import Report, check_directory
 from dspyreload.engine import DSPyEngine
-from dspyreload.errors import DSPyReloadError, UnknownModule
+from dspyreload.errors import DSPyReloadError, EngineClosed, UnknownModule
 from dspyreload.live.service import HotReloadService
 from dspyreload.lm.demos import NAME as DEMOS
 from dspyreload.model.faults import joined, shown
@@ -77,7 +77,7 @@ class Session:
         self._service.startService()
         warm = self._engine.warm()
         await self._service.when_ready()
-        warm.addErrback(lambda failure: self._screen.line((failure.getErrorMessage(), "red")))
+        warm.addErrback(self._not_warm)
         report = check_directory(self._engine.directory, self._config, self._engine.registrations())
         faults = [remark for remark in report.remarks if remark.level == "fault" or remark.path in report.silent]
         talk = self._talk = Conversation(self._engine, self._screen, None, self._lm)
@@ -115,6 +115,10 @@ class Session:
             self._screen.line((f"dspyreload: {failure.getErrorMessage()}", "red"))
         else:
             self._screen.line((f"dspyreload: the conversation ended: {failure.getErrorMessage()}", "red"))
+
+    def _not_warm(self, failure: Failure) -> None:
+        if not failure.check(EngineClosed):  # the writer has left
+            self._screen.line((failure.getErrorMessage(), "red"))
 
     def _label(self) -> str:
         return f"{shown(self._talk.module_id or '')}> " if self._talk is not None else "> "
