@@ -31,7 +31,7 @@ from dspyreload.lmconfig import check_keys, parse_lms
 from dspyreload.model.events import HotReloadEvent, LMHealthChanged
 from dspyreload.model.module import OptimizedModule, SignatureDefinition
 from dspyreload.model.registrations import Registrations
-from dspyreload.model.snapshot import Snapshot
+from dspyreload.model.snapshot import ModuleVersion, Snapshot
 from dspyreload.reactor import IReactor, check_thread
 from dspyreload.talk.calls import Calls, check_count
 from dspyreload.talk.leases import Leases
@@ -198,16 +198,17 @@ class DSPyEngine(Speaking):
             raise UnknownModule(module_id, snapshot) from None
         return version.module()
 
-    def fields(self, module_id: str) -> SignatureDefinition:
-        """Return what a call of the live module brings, and what it gives. Any thread.
+    def fields(self, module: str | ModuleVersion) -> SignatureDefinition:
+        """Return what a call of a module brings, and what it gives. Any thread.
 
         Of a program with several predictors the outputs are not known, and none are given.
 
-        :raises UnknownModule: where there is none.
+        :param module: the id of a live one, or any version.
+        :raises UnknownModule: where there is no such module.
         """
-        version = self.live.snapshot.get(module_id)
+        version = self.live.snapshot.get(module) if isinstance(module, str) else module
         if version is None:
-            raise UnknownModule(module_id, self.live.snapshot)
+            raise UnknownModule(str(module), self.live.snapshot)
         return self._programs.fields(version)
 
     def __contains__(self, module_id: object) -> bool:

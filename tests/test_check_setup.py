@@ -17,8 +17,7 @@ from tests.conftest import Save, module_text
 Output = pytest.CaptureFixture[str]
 Game = Callable[[str], str]
 
-GOOD = "1 module checked: 0 faults, 0 warnings"
-BAD = "1 module checked: 1 fault in 1 file, 0 warnings"
+GOOD, BAD = "1 module checked: 0 faults, 0 warnings", "1 module checked: 1 fault in 1 file, 0 warnings"
 ODD = "1 module checked: 0 faults, 1 warning in 1 file"
 
 REGISTER = """
@@ -50,10 +49,7 @@ def game(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Game]:
 
 
 def check(directory: Path, *options: str, capsys: Output) -> tuple[int, list[str], list[str]]:
-    """Run the command; return its exit status and its lines on the standard output and the standard error.
-
-    Without the lines that are set in: what stands in a file, how to mend it, and the summary's list of files.
-    """
+    """Run the command; return its status and its lines, without those of the standard output that are set in."""
     status = main(["check", str(directory), *options])
     out, err = capsys.readouterr()
     return status, [line for line in out.splitlines() if line and not line.startswith("  ")], err.splitlines()
@@ -103,7 +99,7 @@ class TestWhatTheGameRegisters:
         assert check(modules, "--setup", game(REGISTER), capsys=capsys) == (0, [GOOD], [])
         saved(modules, demos=[{"question": "?"}], lm={"model": "openai/x"})
         status, out, _err = check(modules, "--setup", "gamesetup", capsys=capsys)
-        (place, fault) = out[0].split(": ", 1)
+        place, _, fault = out[0].partition(": ")
         assert fault.startswith('the predictor "predict": demo 1 has none of the predictor\'s fields (')
         assert (status, place) == (1, "quest.json:6:4")
 
@@ -137,10 +133,8 @@ class TestItsValidators:
         )
         status, out, err = check(modules, "--setup", name, capsys=capsys)
         assert (status, err) == (1, [])
-        assert out == [
-            r"npc/rude.json:1:1: the game refuses it: npc.rude is rude,\nand long",
-            "3 modules checked: 1 fault in 1 file, 0 warnings",
-        ]
+        words = r"npc/rude.json:1:1: the game refuses it: npc.rude is rude,\nand long"
+        assert out == [words, "3 modules checked: 1 fault in 1 file, 0 warnings"]
 
     def test_one_that_answers_later_can_not_be_asked_here(
         self, modules: Path, save: Save, capsys: Output, game: Game
@@ -221,15 +215,14 @@ class TestTheSetupItself:
         """Of the current directory."""
         game("")
         Path("gamesetup.py").unlink()
-        package = Path("gamesetup_pack")
-        package.mkdir()
+        (package := Path("gamesetup_pack")).mkdir()
         (package / "__init__.py").write_text("")
         (package / "port.py").write_text(REGISTER)
         saved(modules)
         assert check(modules, "--setup", "gamesetup_pack.port", capsys=capsys)[:2] == (0, [GOOD])
         (line,) = check(modules, "--setup", "gamesetup_pack.no", capsys=capsys)[2]
-        assert line == "dspyreload: --setup gamesetup_pack.no failed: ModuleNotFoundError: " \
-            "No module named 'gamesetup_pack.no'"  # fmt: skip
+        reason = "ModuleNotFoundError: No module named 'gamesetup_pack.no'"
+        assert line == f"dspyreload: --setup gamesetup_pack.no failed: {reason}"
 
 
 class TestLMConfig:
@@ -265,18 +258,15 @@ class TestLMConfig:
         if with_setup:
             options += ["--setup", game("def setup(engine): pass\n")]
         status, (*out, count), _err = check(modules, *options, capsys=capsys)
-        assert status == (0 if words is None else 1)
+        assert (status, count) == ((0, GOOD) if words is None else (1, BAD))
         assert [words in line for line in out] == [True] if words is not None else out == []
-        assert count == (GOOD if words is None else BAD)
 
     def test_without_it_only_the_server_knows(self, modules: Path, capsys: Output, asks: Callable[[str], Path]) -> None:
         """A name of an LM is a warning."""
         asks('"lm": "smart", "max_tokens": 9999')
         status, (line, count), _err = check(modules, capsys=capsys)
-        assert (status, count) == (0, ODD)
-        assert (
-            line == 'npc.json:1:1: warning: its entry in manifest.json has "lm": "smart", which only the server knows'
-        )
+        words = 'npc.json:1:1: warning: its entry in manifest.json has "lm": "smart", which only the server knows'
+        assert (status, line, count) == (0, words, ODD)
 
     @pytest.mark.parametrize("text", [None, "", "model = 1", '[smart]\nmodel = "x"\napi_key = "sk-secret"'])
     def test_one_that_can_not_be_used_is_one_line(
@@ -286,9 +276,7 @@ class TestLMConfig:
         if text is not None:
             (tmp_path / "lms.toml").write_text(text)
         status, out, (line,) = check(modules, "--lm-config", str(tmp_path / "lms.toml"), capsys=capsys)
-        assert (status, out) == (1, [])
-        assert "lms.toml" in line
-        assert "secret" not in line
+        assert (status, out, "lms.toml" in line, "secret" in line) == (1, [], True, False)
 
 
 def test_it_runs_as_a_program(modules: Path, save: Save, game: Game) -> None:

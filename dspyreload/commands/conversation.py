@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 import attrs
-from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.python.failure import Failure
 
-from dspyreload.commands.fields import Fields, typed_field
+from dspyreload.commands.asking import Asked, Questions
 from dspyreload.commands.saves import Line
 from dspyreload.commands.screen import Screen
 from dspyreload.commands.speech import Speech, told
@@ -18,6 +20,7 @@ from dspyreload.errors import DSPyReloadError, LMFailed, UnknownModule
 from dspyreload.lm.demos import NAME as DEMOS
 from dspyreload.lm.reply import Reply
 from dspyreload.model.faults import did_you_mean, shown
+from dspyreload.model.snapshot import ModuleVersion
 from dspyreload.talk.leases import Lease
 
 __all__ = ["COMMANDS", "Conversation"]
@@ -33,15 +36,7 @@ COMMANDS: Mapping[str, str] = {
     "/quit": "leave (also: Ctrl-D)",
 }
 
-
-@attrs.frozen
-class Asked:
-    """One question: to whom, all input fields, and the hold on the versions that answered it."""
-
-    module_id: str
-    inputs: Mapping[str, Any]
-    lease: Lease
-    version: str
+_MODEL = re.compile(r"^\[[^\]]*\] ")  # DSPy names the model in front of what it says
 
 
 class Conversation:
@@ -54,11 +49,10 @@ class Conversation:
     def __init__(self, engine: DSPyEngine, screen: Screen, module_id: str | None, lm_name: str) -> None:
         self.engine, self.screen, self.module_id = engine, screen, module_id
         self._lm_name = lm_name
-        self._fields = Fields()
-        self._said: list[tuple[str, str]] = []
+        self._questions = Questions(engine)
         self._asked: Asked | None = None
-        self._now = engine.lease(max_age=None, idle=None)
-        self._before: dict[str, Lease] = {}
+        self._lease = engine.lease(max_age=None, idle=None)
+        self._before: Lease | None = None  # the last one that held another version of this module
         self._running: Deferred[Any] | None = None
         self._held_lines: list[Line] = []
 
@@ -79,23 +73,29 @@ class Conversation:
         self.screen.line(("save a file and it is live; /help for more", "dim"))
 
     def _introduce(self) -> None:
-        version = self.engine.snapshot.get(str(self.module_id))
+        version = self._live().snapshot.get(str(self.module_id))
         if version is None:
             self.screen.line((f"{self.module_id} does not speak yet", "yellow"))
             return
-        signature = self.engine.fields(version.module_id)
+        signature = self.engine.fields(version)
         sides = f"{', '.join(signature.input_names())} → {', '.join(signature.output_names()) or '...'}"
         self.screen.line((version.module_id, "bold"), (f" {version.version[:4]} ({sides})", "dim"))
-        _inputs, lacking = self._fields.fill(signature, version.module(), "")
+        _inputs, lacking = self._questions.fields.fill(signature, version.module(), "")
         for name in lacking:
             self.screen.line((f"it needs {name}: /set {name} ...", "yellow"))
 
+    def _live(self) -> Lease:
+        """Return a hold on what is live now; the one before is kept while it holds another version."""
+        if self._lease.stale:
+            old, self._lease = self._lease, self.engine.lease(max_age=None, idle=None)
+            before, now = (lease.snapshot.get(str(self.module_id)) for lease in (old, self._lease))
+            if before is not None and (now is None or now.version != before.version):
+                self._before = old
+        return self._lease
+
     def tell(self, line: Line) -> None:
         """Print what a save came to, now or when the answer that is being said is over."""
-        before, self._now = self._now, self.engine.lease(max_age=None, idle=None)
-        for module_id in line.changed:
-            if module_id in before.snapshot:
-                self._before[module_id] = before
+        self._live()
         if self.module_id is None and line.changed:
             self.module_id = min(line.changed)
         if self._running is not None:
@@ -130,30 +130,23 @@ class Conversation:
         """
         text = text.strip()
         name, _, rest = text.partition(" ")
+        if name in ("/quit", "/exit"):
+            return False
         try:
-            if name in ("/quit", "/exit"):
-                return False
             if name.startswith("/"):
                 await self._command(name)(rest.strip())
             elif text:
                 await self._ask(text)
         except (ValueError, UnknownModule) as error:
             self.screen.line((str(error), "yellow"))
-        except LMFailed as error:
-            self.screen.line((f"no answer: {error.reason}{self._hint(error)}", "red"))
-        except DSPyReloadError as error:
-            self.screen.line((f"no answer: {error}", "red"))
-        except (CancelledError, asyncio.CancelledError):
-            self.screen.line(("given up", "yellow"))
+        except (DSPyReloadError, CancelledError, asyncio.CancelledError) as error:
+            self.screen.line((_no_answer(error), "red"))
         finally:
             self._running = None
             held, self._held_lines = self._held_lines, []
             for line in held:
                 self._print(line)
         return True
-
-    def _hint(self, error: LMFailed) -> str:
-        return " with --lm, such as --lm openai/gpt-4o-mini" if error.lm == DEMOS else ""
 
     def _command(self, name: str) -> Callable[[str], Coroutine[Any, Any, None]]:
         methods = {
@@ -162,37 +155,34 @@ class Conversation:
         }  # fmt: skip
         if name not in methods:
             hint = did_you_mean(name, methods)
-            raise ValueError(f"there is no command {shown(name)}{hint}; /help shows them")
+            raise ValueError(f"there is no command {shown(name)}{hint or ';'} /help shows them")
         return methods[name]
 
-    def _whom(self) -> str:
-        if self.module_id is None:
-            raise ValueError("nobody speaks yet: save a module first")
-        if self.module_id not in self.engine:
-            raise ValueError(f"{self.module_id} does not speak yet: what keeps it is said above; mend it and save")
-        return self.module_id
+    def _speaker(self, module_id: str | None = None) -> ModuleVersion:
+        """Return the version that is talked to.
 
-    def _inputs(self, text: str) -> dict[str, Any]:
-        module_id = self._whom()
-        signature = self.engine.fields(module_id)
-        history = "\n".join(f"{who}: {what}" for who, what in self._said)
-        inputs, lacking = self._fields.fill(signature, self.engine[module_id], history)
-        if lacking:
-            raise ValueError("; ".join(f"it needs {name}: /set {name} ..." for name in lacking))
-        typed = typed_field(signature)
-        if typed is None:
-            raise ValueError("it has no input for what you type: /set its fields, then /again")
-        return inputs if typed in self._fields.values and not text else {**inputs, typed: text}
+        :raises ValueError: where there is none, in words.
+        """
+        module_id = module_id or self.module_id
+        if module_id is None:
+            raise ValueError("nobody speaks yet: save a module first")
+        version = self._live().snapshot.get(module_id)
+        if version is None:
+            raise ValueError(f"{shown(module_id)} does not speak: what keeps it is said above; mend it and save")
+        return version
 
     async def _ask(self, text: str) -> None:
-        await self._say(self._whom(), self._inputs(text), self._now)
+        version = self._speaker()
+        if not self._questions.takes_text(version):
+            raise ValueError("it has no input for what you type: /set its fields, then /again")
+        history = self._questions.history
+        await self._say(version, text, self._questions.inputs(version, text, history, {}), history)
 
-    async def _say(self, module_id: str, inputs: Mapping[str, Any], lease: Lease) -> None:
-        version = lease.snapshot[module_id]
-        entry_lm = version.entry.lm if version.entry is not None else None
-        speech = Speech(self.screen, module_id, version.version, entry_lm or self._lm_name)
-        self._asked = Asked(module_id, inputs, lease, version.version)
-        stream = lease.stream(module_id, dict(inputs), on_chunk=speech.hear)
+    async def _say(self, version: ModuleVersion, text: str, inputs: dict[str, Any], history: str) -> None:
+        chosen = version.entry.lm if version.entry is not None else None
+        speech = Speech(self.screen, version.module_id, version.version, chosen or self._lm_name)
+        self._asked = Asked(version.module_id, text, inputs, history, self._lease, version.version)
+        stream = self._lease.stream(version.module_id, inputs, on_chunk=speech.hear)
         self._running = stream
         try:
             reply = await stream
@@ -200,90 +190,78 @@ class Conversation:
             speech.broken()
             raise
         speech.over(reply)
-        self._remember(inputs, reply)
-
-    def _remember(self, inputs: Mapping[str, Any], reply: Reply) -> None:
-        typed = typed_field(self.engine.fields(reply.module_id)) if reply.module_id in self.engine else None
-        question = str(inputs.get(typed, "")) if typed is not None else ""
-        answer = str(next(iter(reply.values()), ""))
-        last = [("Player", question), (reply.module_id.rpartition(".")[2], answer)]
-        if self._said[-2:-1] == last[:1]:  # the same question again: its newest answer counts
-            del self._said[-2:]
-        self._said += last
+        self._questions.remember(self._asked, reply)
 
     async def _again(self, _rest: str) -> None:
+        asked = self._asked
+        if asked is None and self.module_id is not None and not self._questions.takes_text(self._speaker()):
+            version = self._speaker()  # there is nothing to type: its fields were set
+            await self._say(version, "", self._questions.inputs(version, "", "", {}), "")
+            return
         asked = self._last()
-        if asked.module_id not in self.engine:
-            raise ValueError(f"{asked.module_id} does not speak any more")
-        await self._say(asked.module_id, self._fitting(asked), self._now)
+        version = self._speaker(asked.module_id)
+        await self._say(version, asked.text, self._fitting(asked, version), asked.history)
 
     def _last(self) -> Asked:
         if self._asked is None:
             raise ValueError("nothing was asked yet")
         return self._asked
 
-    def _fitting(self, asked: Asked) -> dict[str, Any]:
-        """Return the inputs of a question for the version that is live now, whose fields may be others."""
-        signature = self.engine.fields(asked.module_id)
-        known = set(signature.input_names())
-        inputs, _lacking = self._fields.fill(signature, self.engine[asked.module_id], "")
-        asked_inputs = {name: value for name, value in asked.inputs.items() if name in known}
-        set_now = {name: value for name, value in inputs.items() if name in self._fields.values}
-        return {**inputs, **asked_inputs, **set_now}
+    def _fitting(self, asked: Asked, version: ModuleVersion) -> dict[str, Any]:
+        """Return the inputs of a question for a version whose fields may be others."""
+        return self._questions.inputs(version, asked.text, asked.history, asked.inputs)
 
     async def _both(self, _rest: str) -> None:
-        asked, live = self._last(), self._now
-        old = asked.lease if asked.version != live.snapshot[asked.module_id].version else None
-        old = old or self._before.get(asked.module_id)
-        if old is None or asked.module_id not in old.snapshot:
+        asked = self._last()
+        now = self._speaker(asked.module_id)
+        old = asked.lease if asked.version != now.version else self._before
+        before = old.snapshot.get(asked.module_id) if old is not None else None
+        if old is None or before is None:
             raise ValueError("there is one version so far: change the file, save it, then /both")
-        calls = [
-            lease.invoke(asked.module_id, dict(inputs))
-            for lease, inputs in ((old, asked.inputs), (live, self._fitting(asked)))
-        ]
-        both = gatherResults(calls, consumeErrors=True)
+        sides = [(old, self._fitting(asked, before)), (self._lease, self._fitting(asked, now))]
+        both = DeferredList([lease.invoke(asked.module_id, inputs) for lease, inputs in sides], consumeErrors=True)
         self._running = both
-        try:
-            before, now = await both
-        except FirstError as error:
-            error.subFailure.raiseException()
-            raise  # it never comes here
-        self._asked = attrs.evolve(asked, lease=live, version=now.version)
-        self._before[asked.module_id] = old
-        self.screen.beside((f"{before.version[:4]} before", told(before)), (f"{now.version[:4]} now", told(now)))
+        answers = [found.value if isinstance(found, Failure) else found for _success, found in await both]
+        if all(isinstance(found, CancelledError) for found in answers):
+            raise CancelledError
+        self._asked = attrs.evolve(asked, lease=self._lease, version=now.version)
+        self._before = old
+        left, right = (told(found) if isinstance(found, Reply) else _no_answer(found) for found in answers)
+        self.screen.beside((f"{before.version[:4]} before", left), (f"{now.version[:4]} now", right))
 
     async def _prompt(self, rest: str) -> None:
-        module_id = self._whom()
-        same = self._asked is not None and self._asked.module_id == module_id
-        inputs = self._inputs(rest or "...") if rest or not same else self._fitting(self._last())
-        preview = self.engine.preview(module_id, inputs)
+        version = self._speaker()
+        asked = self._asked
+        if rest or asked is None:
+            inputs = self._questions.inputs(version, rest or "...", self._questions.history, {})
+        else:
+            inputs = self._fitting(asked, version)
+        preview = self.engine.preview(version.module_id, inputs)
         self._running = preview
         for message in await preview:
             self.screen.line((f"[{message.get('role')}]", "bold"))
             self.screen.line((_content(message.get("content")), ""))
 
     async def _set(self, rest: str) -> None:
-        module_id = self._whom()
-        signature = self.engine.fields(module_id)
+        version = self._speaker()
+        signature = self.engine.fields(version)
         name, _, value = rest.partition(" ")
         if name:
-            self._fields.set(signature, name, value.strip())
-        lines = self._fields.told(signature, self.engine[module_id])
-        for field, words in lines:
+            self._questions.fields.set(signature, name, value.strip())
+        for field, words in self._questions.fields.told(signature, version.module()):
             if name in ("", field):
                 self.screen.line((f"  {field}: ", "bold"), (words, ""))
 
     async def _module(self, rest: str) -> None:
-        ids = self.engine.module_ids()
         if not rest:
-            for module_id in ids:
+            for module_id, version in sorted(self._live().snapshot.items()):
                 mark = "*" if module_id == self.module_id else " "
-                self.screen.line((f"{mark} {module_id} ", "bold" if mark == "*" else ""),
-                                 (self.engine.snapshot[module_id].version[:4], "dim"))  # fmt: skip
+                style = "bold" if mark == "*" else ""
+                self.screen.line((f"{mark} {module_id} ", style), (version.version[:4], "dim"))
             return
         self.module_id = self.named(rest)
-        self._said = []
-        self._asked = None
+        self._asked = self._before = None
+        self._questions.forget()
         self._introduce()
 
     def named(self, name: str) -> str:
@@ -291,25 +269,37 @@ class Conversation:
 
         :raises UnknownModule: where there is none.
         """
-        ids = self.engine.module_ids()
-        if name in ids:
+        snapshot = self._live().snapshot
+        if name in snapshot:
             return name
-        by_path = [version.module_id for version in self.engine.snapshot.values() if version.path == name]
-        ends = by_path or [module_id for module_id in ids if module_id.endswith(f".{name}")]
+        by_path = [version.module_id for version in snapshot.values() if version.path == name]
+        ends = by_path or sorted(module_id for module_id in snapshot if module_id.endswith(f".{name}"))
         if len(ends) == 1:
             return ends[0]
         if ends:
             raise ValueError(f"{shown(name)} is the end of {', '.join(ends)}; say which")
-        raise UnknownModule(name, self.engine.snapshot)
+        raise UnknownModule(name, snapshot)
 
     async def _forget(self, _rest: str) -> None:
-        self._said = []
+        self._questions.forget()
+        if self._asked is not None:
+            self._asked = attrs.evolve(self._asked, history="")
         self.screen.line(("what was said is forgotten", "dim"))
 
     async def _help(self, _rest: str) -> None:
         for name, words in COMMANDS.items():
             self.screen.line((f"  {name:<9}", "bold"), (words, ""))
         self.screen.line(("  anything else is said to the character", ""))
+
+
+def _no_answer(error: BaseException | None) -> str:
+    """Say in a line why there is no answer."""
+    if isinstance(error, (CancelledError, asyncio.CancelledError)):
+        return "given up"
+    if not isinstance(error, LMFailed):
+        return f"no answer: {error}"
+    hint = " with --lm, such as --lm openai/gpt-4o-mini" if error.lm == DEMOS else ""
+    return f"no answer: {_MODEL.sub('', error.reason)}{hint}"
 
 
 def _content(content: Any) -> str:

@@ -37,8 +37,8 @@ def value_of(field: FieldDefinition, text: str) -> Any:
     if field.field_type == "string":
         return text
     try:
-        value = json.loads(text)
-    except ValueError:
+        value = json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError):
         if field.field_type == "json":
             return text  # a text is a value as well
         raise ValueError(f"{field.name} is {_WANTED[field.field_type]}") from None
@@ -47,6 +47,10 @@ def value_of(field: FieldDefinition, text: str) -> Any:
     if not isinstance(value, kind) or (isinstance(value, bool) and field.field_type in ("int", "float")):
         raise ValueError(f"{field.name} is {_WANTED[field.field_type]}")
     return value
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(constant)  # NaN and the infinities are no JSON
 
 
 @attrs.define

@@ -22,6 +22,7 @@ from prompt_toolkit.formatted_text import FormattedText
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from twisted.internet.defer import Deferred
 
+from dspyreload.commands.screen import clean
 from dspyreload.reactor import IReactor
 
 __all__ = ["PipePrompt", "TerminalPrompt", "Words"]
@@ -58,6 +59,7 @@ class TerminalPrompt:
         self._label = label
         self._session: PromptSession[str] = PromptSession(history=_history(), completer=Words(complete))
         self._quiet = _Quiet(sys.stdin.fileno())
+        self._ended = False
         self._above = ""
         self._printing: asyncio.Future[None] | None = None
 
@@ -66,7 +68,7 @@ class TerminalPrompt:
         return Deferred.fromFuture(asyncio.ensure_future(self._read()))
 
     async def _read(self) -> str | None:
-        while True:
+        while not self._ended:
             try:
                 label = FormattedText([("bold", self._label())])
                 line = await self._session.prompt_async(label, handle_sigint=False, set_exception_handler=False)
@@ -78,6 +80,7 @@ class TerminalPrompt:
             else:
                 self._quiet.begin()
                 return line
+        return None
 
     def close(self) -> None:
         """Give the terminal back as it was."""
@@ -99,7 +102,8 @@ class TerminalPrompt:
         self._printing = None
 
     def end(self) -> None:
-        """End the question that is open."""
+        """End the question that is open, or the next one."""
+        self._ended = True
         if self._session.app.is_running:
             self._session.app.exit(exception=EOFError())
 
@@ -112,9 +116,10 @@ class _Quiet:
         atexit.register(self.end)
 
     def begin(self) -> None:
-        mode = termios.tcgetattr(self._handle)
-        mode[3] &= ~termios.ECHO
-        termios.tcsetattr(self._handle, termios.TCSADRAIN, mode)
+        with contextlib.suppress(termios.error):
+            mode = termios.tcgetattr(self._handle)
+            mode[3] &= ~termios.ECHO
+            termios.tcsetattr(self._handle, termios.TCSADRAIN, mode)
 
     def end(self) -> None:
         with contextlib.suppress(termios.error):  # the terminal may be gone
@@ -131,11 +136,27 @@ def _history() -> History:
     state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     path = Path(state) / "dspyreload" / "talk_history"
     try:
+        if state.startswith("~"):  # this user has no home
+            return InMemoryHistory()
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.touch(mode=0o600)
     except OSError:
         return InMemoryHistory()
-    return FileHistory(path)
+    return _ForgivingHistory(path) if path.is_file() else InMemoryHistory()
+
+
+class _ForgivingHistory(FileHistory):
+    """A file that may become unreadable, or have no room left: then the lines are just not kept."""
+
+    def load_history_strings(self) -> Iterable[str]:
+        try:
+            return list(super().load_history_strings())
+        except OSError:
+            return []
+
+    def store_string(self, string: str) -> None:
+        with contextlib.suppress(OSError):
+            super().store_string(string)
 
 
 class PipePrompt:
@@ -158,9 +179,13 @@ class PipePrompt:
         return waiting
 
     def _take(self) -> None:
-        for line in sys.stdin:
-            self._reactor.callFromThread(self._put, line.rstrip("\r\n"))
-        self._reactor.callFromThread(self._put, None)
+        if hasattr(sys.stdin, "reconfigure"):
+            sys.stdin.reconfigure(errors="replace")
+        try:
+            for line in sys.stdin:
+                self._reactor.callFromThread(self._put, line.rstrip("\r\n"))
+        finally:
+            self._reactor.callFromThread(self._put, None)
 
     def _put(self, line: str | None) -> None:
         self._lines.append(line)
@@ -171,7 +196,7 @@ class PipePrompt:
             waiting, self._waiting = self._waiting, None
             line = self._lines.pop(0)
             if line is not None:
-                self.write(f"{self._label()}{line}\n")
+                self.write(f"{self._label()}{clean(line)}\n")
             waiting.callback(line)
 
     def write(self, text: str) -> None:
@@ -182,7 +207,8 @@ class PipePrompt:
         """Do nothing: there is no terminal to give back."""
 
     def end(self) -> None:
-        """Give the end to who waits."""
+        """Give the end to who waits, whatever was to come."""
+        self._lines.clear()
         self._put(None)
 
 

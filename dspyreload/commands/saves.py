@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import attrs
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 
+from dspyreload.live.debounce import QuietWindow
 from dspyreload.model.events import (
     HotReloadEvent,
     ManifestChanged,
@@ -22,6 +23,7 @@ from dspyreload.model.manifest import MANIFEST
 __all__ = ["Line", "Saves", "line_of"]
 
 _TOGETHER = 0.05  # seconds: the events of one commit come in slices
+_LONGEST = 1.0
 
 
 @attrs.frozen
@@ -48,33 +50,26 @@ class Saves:
         spoken: Callable[[], str | None],
         before: Mapping[str, str] | None = None,
     ) -> None:
-        self._clock, self._tell, self._spoken = clock, tell, spoken
+        self._tell, self._spoken = tell, spoken
         self._events: list[HotReloadEvent] = []
         self._warnings: list[str] = []
         self._broken: set[str] = set()
         self._before: dict[str, str] = dict(before or {})
-        self._call: IDelayedCall | None = None
+        self._window = QuietWindow(clock, self.flush, _TOGETHER, _LONGEST)
 
     def on_event(self, event: HotReloadEvent) -> None:
         """Take an event of the service."""
         self._events.append(event)
-        self._wait()
+        self._window.hint()
 
     def on_warning(self, warning: str) -> None:
         """Take a line of the log that is about a file."""
         self._warnings.append(warning)
-        self._wait()
-
-    def _wait(self) -> None:
-        if self._call is not None and self._call.active():
-            self._call.reset(_TOGETHER)
-        else:
-            self._call = self._clock.callLater(_TOGETHER, self.flush)
+        self._window.hint()
 
     def flush(self) -> None:
         """Tell of what was gathered."""
-        if self._call is not None and self._call.active():
-            self._call.cancel()
+        self._window.cancel()
         events, self._events = self._events, []
         warnings, self._warnings = self._warnings, []
         line = line_of(events, warnings, self._spoken(), self._before, self._broken)
@@ -86,6 +81,8 @@ class Saves:
                 self._broken.add(event.module_id)
             elif isinstance(event, (ModuleSkipped, ModuleDeleted)):
                 self._broken.discard(event.module_id)
+                if isinstance(event, ModuleDeleted):
+                    self._before.pop(event.module_id, None)
         if line is not None:
             self._tell(line)
 
@@ -110,7 +107,7 @@ def line_of(
     parts = [_errors(errors, spoken)] if errors else []
     parts += [_changes(found, spoken, before) for found in (kinds.get(ModuleChanged),) if found]
     parts += [_manifest(event) for event in kinds.get(ManifestChanged, ())]
-    parts += [f"{shown(event.module_id)} is gone: its file is, or its entry" for event in kinds.get(ModuleDeleted, ())]
+    parts += [_deleted(found, spoken) for found in (kinds.get(ModuleDeleted),) if found]
     parts += [_skip(event, broken) for event in kinds.get(ModuleSkipped, ()) if event.module_id in {spoken} | broken]
     parts += [f"warning: {warning}" for warning in warnings]
     if not parts:
@@ -141,7 +138,16 @@ def _changes(changed: list[ModuleChanged], spoken: str | None, before: dict[str,
 
 def _manifest(event: ManifestChanged) -> str:
     counts = [(len(event.added), "added"), (len(event.changed), "changed"), (len(event.removed), "removed")]
-    return f"{MANIFEST} is live: " + ", ".join(f"{count} {what}" for count, what in counts if count)
+    told = ", ".join(f"{count} {what}" for count, what in counts if count)
+    return f"{MANIFEST} is live: {told or 'the same modules'}"
+
+
+def _deleted(deleted: list[ModuleDeleted], spoken: str | None) -> str:
+    first = min(deleted, key=lambda event: (event.module_id != spoken, event.module_id))
+    if len(deleted) > 1:
+        more = counted(len(deleted) - 1, "more module")
+        return f"{shown(first.module_id)} and {more} are gone: their files are, or their entries"
+    return f"{shown(first.module_id)} is gone: its file is, or its entry"
 
 
 def _skip(event: ModuleSkipped, broken: set[str]) -> str:

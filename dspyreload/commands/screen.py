@@ -6,6 +6,7 @@ import io
 import os
 import shutil
 import sys
+import unicodedata
 from collections.abc import Callable
 from typing import Any
 
@@ -18,12 +19,15 @@ from dspyreload.model.faults import shown
 
 __all__ = ["Screen", "clean"]
 
-_MOST = 200_000  # characters of one field
-
 
 def clean(text: str) -> str:
     """Make a text of several lines harmless for a terminal: control characters are escaped."""
-    return "\n".join(shown(line.replace("\t", "    "), _MOST) for line in text.replace("\r\n", "\n").split("\n"))
+    return "".join(c if _harmless(c) else shown(c) for c in text.replace("\r\n", "\n").replace("\t", "    "))
+
+
+def _harmless(character: str) -> bool:
+    """Say whether a character is one of those that languages are written with: spaces and joiners are."""
+    return character.isprintable() or character in "\n\u200c\u200d" or unicodedata.category(character) == "Zs"
 
 
 class Screen:
@@ -35,7 +39,8 @@ class Screen:
     def __init__(self, write: Callable[[str], None] | None = None, *, terminal: bool | None = None) -> None:
         self._write = write or _to_stdout
         self._terminal = sys.stdout.isatty() if terminal is None else terminal
-        self._colours = self._terminal and "NO_COLOR" not in os.environ
+        plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") in ("dumb", "unknown")
+        self._colours = self._terminal and not plain
 
     def _print(self, what: Any, end: str = "\n") -> None:
         buffer = io.StringIO()
@@ -62,7 +67,7 @@ class Screen:
         """Print two texts beside each other, each under its title."""
         table = Table(expand=True, box=box.ROUNDED)
         for title, _text in (left, right):
-            table.add_column(Text(title), ratio=1)
+            table.add_column(Text(clean(title)), ratio=1, overflow="fold")
         table.add_row(*(Text(clean(text)) for _title, text in (left, right)))
         self._print(table)
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from dspyreload.commands.screen import Screen
 from dspyreload.lm.reply import Chunk, Reply
 
-__all__ = ["Speech", "told"]
+__all__ = ["Speech", "spoken_first", "told"]
+
+_BESIDE = ("reasoning", "tool_call")  # outputs that nobody says
+_KIND = re.compile(r"^[A-Za-z_.]*(Error|Exception): ")
 
 
 class Speech:
@@ -26,8 +30,7 @@ class Speech:
     def hear(self, chunk: Chunk) -> None:
         """Print a piece of it."""
         if self._fallback != chunk.fallback:  # the first piece, or what speaks in the language model's place
-            if self._fallback is not None:
-                self._screen.raw("\n")
+            self.broken()
             self._begin(chunk.fallback or self._lm)
             self._fallback, self._field, self._heard = chunk.fallback, chunk.field, {chunk.field}
         elif chunk.field != self._field:
@@ -42,19 +45,20 @@ class Speech:
 
     def over(self, reply: Reply) -> None:
         """Print what was not heard yet, and why another spoke than was asked."""
-        fields = [(name, value) for name, value in reply.items() if name not in self._heard]
-        if self._fallback is not None:
-            self._screen.raw("\n")
-        elif fields:
+        self.broken()
+        if self._fallback != reply.fallback:  # what was heard before was no whole reply
+            self._heard = set()
+        fields = [(name, value) for name, value in spoken_first(reply) if name not in self._heard]
+        if fields and not self._heard:
             self._begin(reply.lm)
             self._screen.line((_value(fields.pop(0)[1]), ""))
         for name, value in fields:
             self._screen.line((f"  {name}: ", "dim"), (_value(value), ""))
         for call in reply.tool_calls:
-            outcome = call.error if call.error is not None else _value(call.result)
+            outcome = f"it failed: {_KIND.sub('', call.error)}" if call.error is not None else _value(call.result)
             self._screen.line((f"  (used {call.name}: {outcome})", "dim"))
         if reply.fallback:
-            self._screen.line((f"  (the language model could not: {reply.reason})", "yellow"))
+            self._screen.line((f"  ({_instead(reply)})", "yellow"))
 
     def broken(self) -> None:
         """End the line that was begun."""
@@ -62,13 +66,35 @@ class Speech:
             self._screen.raw("\n")
 
 
+def spoken_first(reply: Reply) -> list[tuple[str, Any]]:
+    """Return the outputs of a reply: what is said first, the thoughts and calls of tools last."""
+
+    def place(item: tuple[str, Any]) -> tuple[bool, bool]:
+        return item[0] in _BESIDE, not isinstance(item[1], str)
+
+    fields = list(reply.items())
+    first = min(fields, key=place, default=None)
+    return sorted(fields, key=lambda item: (item is not first, item[0] in _BESIDE))
+
+
 def told(reply: Reply) -> str:
     """Return all that a reply says, by whom."""
     lines = [f"[{reply.lm}]"]
-    for number, (name, value) in enumerate(reply.items()):
+    for number, (name, value) in enumerate(spoken_first(reply)):
         lines.append(_value(value) if number == 0 else f"{name}: {_value(value)}")
+    if reply.fallback:
+        lines.append(f"({_instead(reply)})")
     return "\n".join(lines)
 
 
+def _instead(reply: Reply) -> str:
+    return f"the language model could not: {reply.reason}"
+
+
 def _value(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    if isinstance(value, str):
+        return value
+    try:
+        return json.dumps(value, ensure_ascii=False, default=str)
+    except (TypeError, ValueError, RecursionError):  # what a tool gives may be anything
+        return str(value)

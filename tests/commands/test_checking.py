@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
-import signal
-import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from dspyreload.__main__ import main
-from dspyreload.commands import checking, watching
+from dspyreload.commands import checking
 from dspyreload.disk import check
 from dspyreload.disk.scan import look
 from tests.conftest import Save
 
 Output = pytest.CaptureFixture[str]
-Again = Callable[[bool], frozenset[str]]
 
 GOOD = '{"instruction": "x"}'
 ODD = '{"instruction": "x", "mood": 1}'
@@ -37,17 +33,24 @@ class Terminal(io.StringIO):
         return True
 
 
+MakeTerminal = Callable[..., Terminal]
+
+
 @pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
-    """Have a terminal of 40 columns, which knows colours, for both streams."""
+def terminal(monkeypatch: pytest.MonkeyPatch) -> MakeTerminal:
+    """Put terminals of 40 columns, which know colours, in the place of streams: ``terminal("stdout")``."""
     for name in ("NO_COLOR", "FORCE_COLOR", "CI"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("COLUMNS", "40")
-    found = Terminal()
-    monkeypatch.setattr(sys, "stdout", found)
-    monkeypatch.setattr(sys, "stderr", found)
-    return found
+
+    def make(*streams: str) -> Terminal:
+        found = Terminal()
+        for name in streams:
+            monkeypatch.setattr(sys, name, found)
+        return found
+
+    return make
 
 
 class TestWhatIsPrinted:
@@ -148,51 +151,51 @@ class TestWhatIsPrinted:
 
 class TestOnATerminal:
     def test_faults_are_red_warnings_yellow_and_mends_green(
-        self, modules: Path, save: Save, terminal: Terminal
+        self, modules: Path, save: Save, terminal: MakeTerminal
     ) -> None:
         """And only there; no line is broken, however narrow it is."""
         save("a.json", '{"instruction": "x",\n "mood": 1}')
         save("b.json", BAD)
+        screen = terminal("stdout")
         main(["check", str(modules)])
-        lines = terminal.getvalue().splitlines()
+        lines = screen.getvalue().splitlines()
         assert "\x1b[31mb.json:1:20: a comma too many before the closing }\x1b[0m" in lines
         assert '\x1b[33ma.json:2:2: warning: "mood" is not known and is ignored\x1b[0m' in lines
         assert "\x1b[32m      = delete it\x1b[0m" in lines
 
-    def test_nothing_in_a_file_is_taken_for_a_style(self, modules: Path, save: Save, terminal: Terminal) -> None:
+    def test_nothing_in_a_file_is_taken_for_a_style(self, modules: Path, save: Save, terminal: MakeTerminal) -> None:
         """Square brackets and names between colons are printed as they stand."""
         save("[bold]:smile:.json", '{"instruction": "x", "[red]:smile:[/red]": 1}')
+        screen = terminal("stdout")
         main(["check", str(modules)])
-        assert '[bold]:smile:.json:1:22: warning: "[red]:smile:[/red]" is not' in terminal.getvalue()
+        assert '[bold]:smile:.json:1:22: warning: "[red]:smile:[/red]" is not' in screen.getvalue()
 
     def test_a_quick_check_has_no_bar(
-        self, modules: Path, save: Save, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+        self, modules: Path, save: Save, terminal: MakeTerminal, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Nothing flickers for what is over at once."""
         save("a.json", GOOD)
-        stderr = Terminal()
-        monkeypatch.setattr(sys, "stderr", stderr)
+        stdout, stderr = terminal("stdout"), terminal("stderr")
         assert main(["check", str(modules)]) == 0
-        assert stderr.getvalue() == ""
+        assert (stderr.getvalue(), "1 module checked" in stdout.getvalue()) == ("", True)
 
     def test_one_that_takes_a_while_has_a_bar_that_goes_away(
-        self, modules: Path, save: Save, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+        self, modules: Path, save: Save, terminal: MakeTerminal, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """It is drawn on the standard error, and its line is cleared before the report is read."""
         monkeypatch.setattr(checking, "_PATIENCE", -1)
-        stderr = Terminal()
-        monkeypatch.setattr(sys, "stderr", stderr)
+        stdout, stderr = terminal("stdout"), terminal("stderr")
         for number in range(4):
             save(f"{number}.json", GOOD)
         assert main(["check", str(modules)]) == 0
         drawn = stderr.getvalue()
         assert re.search(r"checking.*\d+%", drawn)
         assert drawn.endswith(("\x1b[2K", "\x1b[?25h\r\x1b[1A\x1b[2K"))
-        assert "checking" not in terminal.getvalue()
-        assert "4 modules checked" in terminal.getvalue()
+        assert "checking" not in stdout.getvalue()
+        assert "4 modules checked" in stdout.getvalue()
 
     def test_the_bar_is_gone_when_the_check_fails(
-        self, modules: Path, save: Save, monkeypatch: pytest.MonkeyPatch, terminal: Terminal
+        self, modules: Path, save: Save, monkeypatch: pytest.MonkeyPatch, terminal: MakeTerminal
     ) -> None:
         """The cursor is visible again."""
         monkeypatch.setattr(checking, "_PATIENCE", -1)
@@ -203,9 +206,10 @@ class TestOnATerminal:
             raise KeyboardInterrupt
 
         monkeypatch.setattr(check, "look", broken)
+        stderr = terminal("stderr")
         with pytest.raises(KeyboardInterrupt):
             main(["check", str(modules)])
-        shown = terminal.getvalue()
+        shown = stderr.getvalue()
         assert 0 <= shown.rfind("\x1b[?25l") < shown.rfind("\x1b[?25h")
 
     def test_elsewhere_there_is_none(
@@ -216,104 +220,3 @@ class TestOnATerminal:
         save("a.json", GOOD)
         assert main(["check", str(modules)]) == 0
         assert capsys.readouterr().err == ""
-
-
-class TestWatch:
-    @pytest.fixture
-    def again(self, modules: Path, save: Save, monkeypatch: pytest.MonkeyPatch) -> Iterator[Again]:
-        """What is run after each save, in a directory with one module."""
-        save("a.json", GOOD)
-        found: list[Again] = []
-
-        def watch(directory: str, config: object, again: Again) -> int:
-            assert directory == str(modules)
-            found.append(again)
-            return 0
-
-        monkeypatch.setattr(watching, "watch", watch)
-        monkeypatch.chdir(modules.parent)
-        assert main(["check", "modules", "--watch"]) == 0
-        yield from found
-
-    @pytest.mark.parametrize("options", [["--json"], ["--format", "json"], ["--format", "github"]])
-    def test_it_is_for_people(self, modules: Path, capsys: Output, options: list[str]) -> None:
-        """With a form for programs it is refused in one line, and nothing is watched."""
-        assert main(["check", str(modules), "--watch", *options]) == 1
-        out, err = capsys.readouterr()
-        assert (out, err) == ("", "dspyreload: --watch is for people; use it without --format\n")
-
-    def test_after_each_save_there_is_the_time_and_a_whole_report(
-        self, save: Save, again: Again, capsys: Output
-    ) -> None:
-        """Though it says what the last one said; what the modules are made of is what to listen to next."""
-        report = re.compile(rf"-- \d\d:\d\d:\d\d\n{re.escape(TAKEN)}1 module checked: 0 faults, 0 warnings\n")
-        for _ in range(2):
-            assert again(True) == frozenset()
-            assert report.fullmatch(capsys.readouterr().out)
-        save("a.json", '{"instruction": "x", "include": ["town.md"]}')
-        assert again(True) == {"town.md"}
-        assert "is missing" in capsys.readouterr().out
-
-    def test_without_a_save_only_news_are_told(self, save: Save, again: Again, capsys: Output) -> None:
-        """A look of the timer that finds the same is silent."""
-        again(True)
-        capsys.readouterr()
-        again(False)
-        assert capsys.readouterr() == ("", "")
-        save("a.json", BAD)
-        again(False)
-        assert "a comma too many" in capsys.readouterr().out
-
-    def test_a_directory_that_is_gone_is_told_once(self, modules: Path, again: Again, capsys: Output) -> None:
-        """And what is in it, when it is there again."""
-        modules.rename(modules.parent / "away")
-        assert again(False) == frozenset()
-        assert "the directory can't be looked at: No such file or directory\n" in capsys.readouterr().out
-        again(False)
-        assert capsys.readouterr().out == ""
-        (modules.parent / "away").rename(modules)
-        again(False)
-        assert "1 module checked" in capsys.readouterr().out
-
-    def test_a_terminal_is_cleared_before_each_report(self, again: Again, modules: Path, terminal: Terminal) -> None:
-        """What is on it is of one moment."""
-        assert main(["check", str(modules), "--watch"]) == 0
-        again(True)
-        assert terminal.getvalue() == "" or "\x1b[2J" in terminal.getvalue()
-
-
-def run(modules: Path, **options: int) -> subprocess.Popen[str]:
-    """Start a real one."""
-    command = [sys.executable, "-m", "dspyreload", "check", str(modules), "--watch"]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
-
-
-def test_a_real_one_reports_a_save_and_ends_with_control_c(modules: Path, save: Save) -> None:
-    """In a process of its own: the first report, one for the save, and exit status 0 without a word."""
-    save("a.json", GOOD)
-    with run(modules) as process:
-        assert process.stdout is not None
-        for text, last in ((BAD, "1 module checked: 0 faults, 0 warnings\n"), ("", "1 fault in 1 file, 0 warnings\n")):
-            assert any(line.endswith(last) for line in process.stdout)
-            if text:
-                save("a.json", text)
-        process.send_signal(signal.SIGINT)
-        assert process.communicate(timeout=20) == ("", "")
-    assert process.returncode == 0
-
-
-def test_a_real_one_ends_when_nobody_reads_it(modules: Path, save: Save) -> None:
-    """``dspyreload check DIR --watch | head -1``: after the next save there is no process left, and no traceback."""
-    save("a.json", GOOD)
-    with run(modules) as process:
-        assert process.stdout is not None
-        assert any("checked" in line for line in process.stdout)
-        process.stdout.close()
-        save("a.json", BAD)
-        try:
-            process.wait(10)
-        finally:
-            process.kill()
-        assert process.stderr is not None
-        assert process.stderr.read() == ""
-    assert process.returncode != -signal.SIGKILL

@@ -79,10 +79,8 @@ async def test_both_gives_each_version_the_inputs_that_it_has(modules: Path, sav
 
 
 @in_reactor
-async def test_where_one_side_of_both_fails_the_other_is_given_up_and_the_talk_goes_on(
-    modules: Path, save: Save
-) -> None:
-    """The failure is said; no call is left behind that would be paid for."""
+async def test_where_one_side_of_both_lacks_a_field_none_is_asked(modules: Path, save: Save) -> None:
+    """What is lacking is said; no call is left behind that would be paid for."""
     save("smith.json", of_inputs(MESSAGE, instruction="GRUFF"))
     lm = HeldLM()
     async with talking(modules, lm.lm) as talk:
@@ -91,11 +89,26 @@ async def test_where_one_side_of_both_fails_the_other_is_given_up_and_the_talk_g
         await soon(first)
         save("smith.json", of_inputs(MESSAGE, {"name": "mood"}, instruction="KIND"))
         await talk.saved()
-        both = talk.typed("/both")
-        held = await lm.next()
-        assert await soon(both)
-        assert "mood" in talk.screen
-        assert await soon(held.ended) == "cancelled"
+        assert await soon(talk.typed("/both"))
+        assert "it needs mood: /set mood ..." in talk.screen
+        assert lm.calls.pending == []
+
+
+@in_reactor
+async def test_where_one_side_of_both_fails_the_other_is_shown(modules: Path, save: Save) -> None:
+    """The failure stands in the place of its answer."""
+    save(
+        "smith.json",
+        '{"instruction": "GRUFF", "demos": [{"inputs": {"player_message": "Hi"}, "outputs": {"response": "Aye."}}]}',
+    )
+    async with talking(modules, "demos") as talk:
+        await soon(talk.typed("Hi"))
+        save("smith.json", '{"instruction": "KIND"}')
+        await talk.saved()
+        assert await soon(talk.typed("/both"))
+        (line,) = [line for line in talk.screen.splitlines() if "Aye." in line]
+        assert "no answer: the module has no demonstrations" in " ".join(talk.screen.split("│"))
+        assert line.index("Aye.") < line.rindex("│")
 
 
 @in_reactor

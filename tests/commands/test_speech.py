@@ -125,7 +125,9 @@ def test_each_tool_is_told_with_its_result_or_what_went_wrong(said: Said) -> Non
     said.hear(("response", "A hammer."))
     calls = (ToolCall("look", {}, result=["a hammer"]), ToolCall("open", {}, error="it is locked"))
     said.speech.over(reply(response="A hammer.", calls=calls))
-    assert said.screen == ('[3f9a fast] smith: A hammer.\n  (used look: ["a hammer"])\n  (used open: it is locked)\n')
+    assert said.screen == (
+        '[3f9a fast] smith: A hammer.\n  (used look: ["a hammer"])\n  (used open: it failed: it is locked)\n'
+    )
 
 
 def test_what_a_character_thinks_is_not_what_it_says(said: Said) -> None:

@@ -141,7 +141,7 @@ def test_a_file_that_is_broken_from_the_start_speaks_once_it_is_mended(
         assert "npc.smith does not speak yet" in screen
         assert "!! npc/smith.json:4:" in screen
         talk.enter("Good day!")
-        talk.until("mend its file and save it")
+        talk.until("mend it and save")
         save(smith, good)
         talk.until("npc.smith is live")
         talk.enter("Good day!")

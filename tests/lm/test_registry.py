@@ -9,6 +9,7 @@ import pytest
 
 from dspyreload.errors import SignatureRefused
 from dspyreload.lm.registry import SignatureRegistry
+from dspyreload.model.defaults import Scope
 from dspyreload.model.module import FieldDefinition
 
 
@@ -165,3 +166,62 @@ class TestRefusals:
             registry.register("npc", int)
         assert registry.registered()["npc"] is before
         assert changed == ["signature npc"]
+
+
+class TestDefaults:
+    def test_the_change_is_told_when_it_is_to_be_seen(self) -> None:
+        """Whoever is told finds it, under a token that was never there before."""
+        seen: list[tuple[str, dict[Scope, str], str]] = []
+        told = SignatureRegistry(lambda what: seen.append((what, told.defaults, told.defaults_token)))
+        told.set_default("npc")
+        told.set_default("npc")
+        assert [(what, names) for what, names, _token in seen] == [("defaults", {("", ""): "npc"})] * 2
+        assert len({"", *(token for _what, _names, token in seen)}) == 3
+
+    def test_there_is_one_for_all_and_for_each_folder_and_tag(self, registry: SignatureRegistry) -> None:
+        """The newest of each counts; the name need not be registered yet."""
+        registry.set_default("all")
+        registry.set_default("old", folder="npc")
+        registry.set_default("folder", folder="/npc/")
+        registry.set_default("deeper", folder="npc/town")
+        registry.set_default("tag", tag="npc")
+        assert registry.defaults == {
+            ("", ""): "all", ("folder", "npc"): "folder", ("folder", "npc/town"): "deeper", ("tag", "npc"): "tag",
+        }  # fmt: skip
+        assert "all" not in registry
+
+    def test_a_pass_keeps_those_that_it_began_with(self, registry: SignatureRegistry) -> None:
+        """They are read on another thread: what is set meanwhile is another mapping."""
+        registry.set_default("all")
+        before = registry.defaults
+        registry.set_default("tag", tag="npc")
+        assert before == {("", ""): "all"}
+
+    @pytest.mark.parametrize("name", ["", None, 3, DIALOGUE])
+    def test_a_default_is_a_name(self, registry: SignatureRegistry, changed: list[str], name: Any) -> None:
+        """A class is registered first; what is refused changes nothing."""
+        with pytest.raises(SignatureRefused, match="name"):
+            registry.set_default(name)
+        assert (registry.defaults, registry.defaults_token, changed) == ({}, "", [])
+
+    @pytest.mark.parametrize(
+        "scope", [{"folder": "npc", "tag": "npc"}, {"folder": ""}, {"folder": "/"}, {"folder": "."}]
+    )
+    def test_it_is_for_one_thing_that_there_is(
+        self, registry: SignatureRegistry, changed: list[str], scope: dict[str, str]
+    ) -> None:
+        """A folder or a tag; and no file is below a folder without a name."""
+        with pytest.raises(SignatureRefused, match="'npc'"):
+            registry.set_default("npc", **scope)
+        assert (registry.defaults, registry.defaults_token, changed) == ({}, "", [])
+
+    def test_another_thread_is_refused_before_anything_changes(self, changed: list[str]) -> None:
+        """As it is for a registration."""
+
+        def refuse() -> None:
+            raise RuntimeError("another thread")
+
+        registry = SignatureRegistry(changed.append, refuse)
+        with pytest.raises(RuntimeError):
+            registry.set_default("npc")
+        assert (registry.defaults, changed) == ({}, [])

@@ -57,7 +57,7 @@ class Checked:
     registrations: Registrations = NOTHING
     complete: bool = False
     refuses: Callable[[str, ModuleVersion], str | None] = lambda path, version: ""
-    config: HotReloadConfig = HotReloadConfig()
+    config: HotReloadConfig = attrs.field(factory=HotReloadConfig)
 
 
 PLAIN = Checked()

@@ -91,7 +91,7 @@ _GAME: tuple[Case, ...] = (
     ),
 )
 
-_GOOD: tuple[Case, ...] = (
+_LOOKS: tuple[Case, ...] = (
     Case(
         "Nothing is wrong",
         {
@@ -102,11 +102,19 @@ _GOOD: tuple[Case, ...] = (
         PLAIN,
     ),
     Case(
+        "One fault",
+        {
+            "npc/smith.json": '{\n  "instruction": "You are Hild, a gruff smith.",\n  "demos": [\n'
+            '    {"inputs": {"player_message": "Hi"}, "outputs": {}}\n  ]\n}\n'
+        },
+    ),
+    Case(
         "Several files",
         {
             "baker.json": '{\n  "instruction": "You are a baker.",\n  "mood": "kind"\n}\n',
             "guide.json": '{\n  "demos": [,]\n}\n',
-            "smith.json": '{\n  "instruction": "You are a smith.",\n  "demos": [\n    {"inputs": {}, "outputs": {}}\n  ]\n}\n',
+            "smith.json": '{\n  "instruction": "You are a smith.",\n  "demos": [\n'
+            '    {"inputs": {}, "outputs": {}}\n  ]\n}\n',
         },
         PLAIN,
         "Faults come first, then warnings, then how many each file has.",
@@ -114,7 +122,7 @@ _GOOD: tuple[Case, ...] = (
 )
 
 GROUPS = (
-    Group("How it looks", "", _GOOD),
+    Group("How it looks", "", _LOOKS),
     Group("Files that can't be read", "", _FILES),
     Group("What the game says", "", _GAME),
 )

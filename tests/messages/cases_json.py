@@ -68,6 +68,7 @@ _QUOTES: tuple[Case, ...] = (
 
 _VALUES: tuple[Case, ...] = (
     one("A value is missing", '{\n  "instruction": "You are a smith.",\n  "demos":\n}\n'),
+    one("A bracket that does not match", '{\n  "instruction": "You are a smith.",\n  "demos": [}\n'),
     one("True with a capital letter", '{\n  "instruction": "You are a smith.",\n  "tool_enabled": True\n}\n'),
     one("NaN", '{\n  "instruction": "You are a smith.",\n  "metadata": {"metric_score": NaN}\n}\n'),
     one("Infinity", '{\n  "instruction": "You are a smith.",\n  "metadata": {"metric_score": -Infinity}\n}\n'),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dspyreload.model.registrations import LMBounds, Registrations
-from tests.messages.case import Case, Checked, Group, fields, registered
+from tests.messages.case import PLAIN, Case, Checked, Group, fields, registered
 
 __all__ = ["GROUPS"]
 
@@ -33,8 +33,16 @@ def _manifest(*entries: str, more: str = "") -> str:
     return f'{{\n{more}  "modules": {{\n{rows}\n  }}\n}}\n'
 
 
-def _listed(title: str, *entries: str, how: Checked = Checked(), note: str = "") -> Case:
+def _listed(title: str, *entries: str, how: Checked = PLAIN, note: str = "") -> Case:
     return Case(title, {"manifest.json": _manifest(*entries), "smith.json": _SMITH}, how, note)
+
+
+def _full(module_id: str) -> str:
+    return (
+        f'{{\n  "module_id": "{module_id}",\n  "predictor_type": "predict",\n  "signature_name": "talk",\n'
+        '  "signature": {"inputs": [], "outputs": [{"name": "response"}]},\n'
+        '  "instruction": "You are a smith."\n}\n'
+    )
 
 
 def _smith(more: str) -> str:
@@ -93,16 +101,14 @@ _FILES: tuple[Case, ...] = (
         "A file that says it is another module",
         {
             "manifest.json": _manifest('"smith": {"path": "smith.json"}'),
-            "smith.json": '{\n  "module_id": "baker",\n  "predictor_type": "predict",\n  "signature_name": "talk",\n'
-            '  "signature": {"inputs": [], "outputs": [{"name": "response"}]},\n  "instruction": "You are a smith."\n}\n',
+            "smith.json": _full("baker"),
         },
     ),
     Case(
         "Two files with one id, without a manifest",
         dict.fromkeys(
             ("forge.json", "smith.json"),
-            '{\n  "module_id": "smith",\n  "predictor_type": "predict",\n  "signature_name": "talk",\n'
-            '  "signature": {"inputs": [], "outputs": [{"name": "response"}]},\n  "instruction": "You are a smith."\n}\n',
+            _full("smith"),
         ),
     ),
     _listed("A pickle", '"smith": {"path": "smith.pkl"}'),
@@ -111,6 +117,7 @@ _FILES: tuple[Case, ...] = (
 _OF_LMS: tuple[Case, ...] = (
     _listed("A language model that only the server knows", _smith('"lm": "fast"')),
     _listed("A language model that there is not", _smith('"lm": "fats"'), how=_LMS),
+    _listed("One whose name is near to none", _smith('"lm": "gpt"'), how=_LMS),
     _listed("More tokens than it allows", _smith('"lm": "fast", "max_tokens": 1000'), how=_LMS),
     _listed("More tokens than the usual one allows", _smith('"max_tokens": 1000'), how=_LMS),
     _listed("A higher temperature than a chosen one allows", _smith('"lm": "fast", "temperature": 1.5'), how=_LMS),

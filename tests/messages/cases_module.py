@@ -137,7 +137,10 @@ _DEMOS: tuple[Case, ...] = (
         _demos('{"inputs": {"player_message": "Hi"}, "outputs": {"response": 5}}'),
         note="The language model sees it as it is; that may be meant.",
     ),
-    one("Several faults at once", _demos('{"inputs": {}, "outputs": {"mood": "gruff"}}', _GOOD, '{"inputs": {}, "outputs": {}}')),
+    one(
+        "Several faults at once",
+        _demos('{"inputs": {}, "outputs": {"mood": "gruff"}}', _GOOD, '{"inputs": {}, "outputs": {}}'),
+    ),
 )
 
 _BY_PROGRAM: tuple[Case, ...] = (

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
-from dspyreload.model.faults import FaultError
+from dspyreload.lm.programs import _load
 from dspyreload.model.module import FieldDefinition, SignatureDefinition
 from dspyreload.model.registrations import PredictorShape, RegisteredProgram, Registrations
+from dspyreload.model.snapshot import ModuleVersion
 from tests.messages.case import Case, Checked, Group
 
 __all__ = ["GROUPS"]
@@ -36,11 +38,18 @@ _HAS = (
 _GAME = Checked(words=_WORDS, registrations=Registrations(programs=_PROGRAMS, dspy="3.4.1"), complete=True)
 
 
-def _refuse(version: object) -> None:
-    raise FaultError(
-        'the predictor "plan": DSPy refuses its "fields": Decision configuration refers to unsupported outputs',
-        ("plan", "fields"),
-    )
+class _Refusing:
+    """Stands in for DSPy's predictor, which says such things of its own."""
+
+    def __init__(self) -> None:
+        self.signature, self.lm = SimpleNamespace(fields={}), None
+
+    def load_state(self, state: object) -> None:
+        raise ValueError("Decision configuration refers to unsupported outputs")
+
+
+def _refuse(version: ModuleVersion) -> None:
+    _load(_Refusing(), version.module().predictors["plan"], "plan")
 
 
 def _predictor(shape: SignatureDefinition, **changes: Any) -> dict[str, Any]:
@@ -167,15 +176,16 @@ _ODD: tuple[Case, ...] = (
     _case("Saved without the versions", _quest(metadata=...)),
     _case(
         "A part that is no predictor",
-        _quest(memory={"size": 3}),
+        _quest(memory={"traces": [], "train": [], "demos": [], "signature": {"instructions": "", "fields": []}}),
         Checked(
-            words="Checked with `--setup`; the game's program `quest` has the predictors above, and a part `memory` that is none.",
+            words=_WORDS,
             registrations=Registrations(
                 programs={"quest": RegisteredProgram(_PROGRAMS["quest"].predictors, "program quest#2", ("memory",))},
                 dspy="3.4.1",
             ),
             complete=True,
         ),
+        "The game's program has a part `memory`, which is none.",
     ),
 )
 

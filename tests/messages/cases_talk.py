@@ -101,7 +101,8 @@ _LINES: tuple[Talked, ...] = (
         "Nothing to type",
         {
             "smith.json": '{\n  "instruction": "You are a smith.",\n  "signature": {\n'
-            '    "inputs": [{"name": "strength", "field_type": "float"}],\n    "outputs": [{"name": "response"}]\n  }\n}\n'
+            '    "inputs": [{"name": "strength", "field_type": "float"}],\n'
+            '    "outputs": [{"name": "response"}]\n  }\n}\n'
         },
         ("/set strength 0.5", "Hello"),
     ),

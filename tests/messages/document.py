@@ -26,6 +26,7 @@ from tests.messages.talking import said, said_of_saves
 
 __all__ = ["Output", "Said", "document", "output", "outputs", "slug", "written"]
 
+
 @attrs.frozen
 class Said:
     """A message and its mend. ``level``: as of a remark."""
@@ -91,8 +92,10 @@ def _of_run(case: Run, home: Path, _folder: Path) -> Output:
         )
         return Output(run.stdout)
     printed = io.StringIO()
+    path = [*sys.path]
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
         main(case.arguments)
+    sys.path[:] = path  # --setup looks in the current directory
     return Output(printed.getvalue())
 
 
@@ -116,19 +119,23 @@ _OF: dict[type[Any], Callable[[Any, Path, Path], Output]] = {
 @functools.cache
 def outputs() -> tuple[tuple[str, Output], ...]:
     """Return what each case gives, with its group and its title."""
-    return tuple(
-        (f"{group.title}: {case.title}", output(case)) for group in GROUPS for case in group.cases
-    )
+    return tuple((f"{group.title}: {case.title}", output(case)) for group in GROUPS for case in group.cases)
 
 
 def document() -> str:
     """Return the whole document."""
-    parts = [(_HERE / "introduction.md").read_text(encoding="utf-8").rstrip("\n")]
+    parts = [_introduction()]
     parts.append("\n".join(f"- [{group.title}](#{slug(group.title)})" for group in GROUPS))
     found = dict(outputs())
     for group in GROUPS:
         parts += _group(group, found)
     return "\n\n".join(parts) + "\n"
+
+
+def _introduction() -> str:
+    text = (_HERE / "introduction.md").read_text(encoding="utf-8").rstrip("\n")
+    example = dict(outputs())["How it looks: One fault"].text.partition("\n\n")[0]
+    return text.replace("@example@", example).replace("@place@", example.partition(": ")[0])
 
 
 def slug(title: str) -> str:

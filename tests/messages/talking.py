@@ -117,4 +117,3 @@ class _Server:
         if self.refuses == "...":
             return Deferred()
         raise ValueError(self.refuses)
-

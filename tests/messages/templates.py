@@ -21,7 +21,7 @@ AT_A_PLACE = {"FaultError": 0, "Fault": 0, "Warned": 0, "Waits": 0, "ReadFault":
 """What makes a message at a place of a file: which argument is its text."""
 
 IN_A_LINE = {"HotReloadFailed": 1, "DSPyReloadError": 0, "ValueError": 0}
-"""What makes the line that a command prints, likewise. ``ValueError`` counts in the commands only: ``talk`` prints it."""
+"""What makes the line that a command prints, likewise. ``ValueError`` counts in the commands only."""
 
 _MENDS = {"Warned": 2, "Fault": 3}
 _ANY = ".*"
@@ -75,7 +75,10 @@ class _Reader:
                     yield from self._all(call, text, names)
             elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]).startswith("self.found.problems["):
                 yield from self._all("problems", node.value, self.constants)
-            elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "(self.found.problems[''], self.found.cut)":
+            elif (
+                isinstance(node, ast.Assign)
+                and ast.unparse(node.targets[0]) == "(self.found.problems[''], self.found.cut)"
+            ):
                 assert isinstance(node.value, ast.Tuple)
                 yield from self._all("problems", node.value.elts[0], self.constants)
 
@@ -112,7 +115,10 @@ class _Reader:
         if isinstance(text, ast.FormattedValue):
             return self._patterns(text.value, names, direct=False) if text.conversion == -1 else [_ANY]
         if isinstance(text, ast.IfExp):
-            return [*self._patterns(text.body, names, direct=direct), *self._patterns(text.orelse, names, direct=direct)]
+            return [
+                *self._patterns(text.body, names, direct=direct),
+                *self._patterns(text.orelse, names, direct=direct),
+            ]
         if direct and isinstance(text, ast.BoolOp):
             return [pattern for value in text.values for pattern in self._patterns(value, names, direct=True)]
         if isinstance(text, ast.BinOp) and isinstance(text.op, ast.Add):
@@ -139,7 +145,9 @@ class _Reader:
         if function is None:
             return [_ANY]
         names = {**self.constants, **_assigned(ast.walk(function))}
-        returned = [node.value for node in ast.walk(function) if isinstance(node, ast.Return) and node.value is not None]
+        returned = [
+            node.value for node in ast.walk(function) if isinstance(node, ast.Return) and node.value is not None
+        ]
         return [pattern for value in returned for pattern in self._patterns(value, names, direct=False)]
 
 
@@ -149,7 +157,11 @@ def _assigned(nodes: Iterator[ast.AST] | list[ast.stmt]) -> dict[str, list[ast.e
     for node in nodes:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             found.setdefault(node.targets[0].id, []).append(node.value)
-        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Tuple) and isinstance(node.value, ast.Tuple):
+        elif (
+            isinstance(node, ast.Assign)
+            and isinstance(node.targets[0], ast.Tuple)
+            and isinstance(node.value, ast.Tuple)
+        ):
             for target, value in zip(node.targets[0].elts, node.value.elts, strict=True):
                 if isinstance(target, ast.Name):
                     found.setdefault(target.id, []).append(value)

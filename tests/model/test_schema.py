@@ -10,16 +10,15 @@ from typing import Any
 import attrs
 import dspy
 import pytest
-from hypothesis import assume, given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
-from dspyreload.model.defaults import BUILT_IN, Default, DefaultKeys, DefaultsKeys
+from dspyreload.model.defaults import BUILT_IN, Default
 from dspyreload.model.dspy_state import is_dspy_state
 from dspyreload.model.faults import FaultError
 from dspyreload.model.fitting import check_demos, odd_values
-from dspyreload.model.manifest import EntryKeys, parse_manifest
-from dspyreload.model.module import Demo, FieldDefinition, ModuleMetadata, SignatureDefinition
+from dspyreload.model.module import FieldDefinition, SignatureDefinition
 from dspyreload.model.module_file import ModuleFile, parse_module
 from dspyreload.model.schema import manifest_schema, module_schema, schema_of_both
 from tests.conftest import MODULE
@@ -66,8 +65,14 @@ def remarks(value: Any) -> list[str]:
 
 @pytest.mark.parametrize(
     "schema",
-    [MODULE_SCHEMA, KNOWN_SCHEMA, MANIFEST_SCHEMA, manifest_schema(["a"]), schema_of_both(KNOWN_SCHEMA, MANIFEST_SCHEMA)],
-)  # fmt: skip
+    [
+        MODULE_SCHEMA,
+        KNOWN_SCHEMA,
+        MANIFEST_SCHEMA,
+        manifest_schema(["a"]),
+        schema_of_both(KNOWN_SCHEMA, MANIFEST_SCHEMA),
+    ],
+)
 def test_each_is_a_schema_of_draft_7(schema: dict[str, Any]) -> None:
     """Which editors know; each definition that it speaks of is there, and it can be written as JSON."""
     Draft7Validator.check_schema(schema)
@@ -115,24 +120,50 @@ def test_an_example_has_no_mark(file: Path) -> None:
     assert marks(MODULE_SCHEMA, json.loads(file.read_bytes())) == []
 
 
-texts = st.sampled_from(["", " ", "x", "npc.dialogue", "response"])
-names = st.sampled_from(["player_message", "conversation_history", "response", "emotion", "mood", "reasoning"])
-side = st.dictionaries(names, texts | st.integers() | st.none(), max_size=3)
-field = st.fixed_dictionaries({"name": names}, optional={"field_type": st.sampled_from(["int", "json", "x"])})
-odd: st.SearchStrategy[Any] = st.none() | st.integers() | texts | st.just([]) | st.just({})
-modules = st.fixed_dictionaries(
-    {"instruction": st.just("x") | odd},
-    optional={
-        "module_id": texts, "predictor_type": st.sampled_from(["predict", "chain_of_thought", "x"]),
-        "signature_name": texts, "instruction_file": texts, "include": st.lists(texts, max_size=2) | odd,
-        "demos": st.lists(st.fixed_dictionaries({"inputs": side, "outputs": side}), max_size=2) | odd,
-        "signature": st.fixed_dictionaries({"inputs": st.lists(field, max_size=2), "outputs": st.lists(field)}) | odd,
-        "tool_enabled": st.booleans() | odd, "fallback": st.lists(side, max_size=2) | odd,
-        "metadata": st.dictionaries(st.sampled_from(["metric_score", "judge", "version"]), odd, max_size=2) | odd,
-    },
-)  # fmt: skip
+OWN = {
+    "inputs": [{"name": "question"}, {"name": "deep", "field_type": "json"}],
+    "outputs": [{"name": "n", "field_type": "int"}],
+}
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
+odd: st.SearchStrategy[Any] = st.none() | st.booleans() | st.integers() | st.floats(-9, 9) | texts
+odd = odd | st.lists(odd, max_size=2) | st.dictionaries(texts, odd, max_size=2)
 
 
+def said_in(needed: dict[str, Any], optional: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries(needed, optional=optional)
+
+
+def demos(inputs: st.SearchStrategy[Any], outputs: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.lists(st.fixed_dictionaries({"inputs": inputs, "outputs": outputs}), max_size=2)
+
+
+heard = said_in({"player_message": texts}, {"conversation_history": texts})
+spoken = said_in({"player_message": texts}, {"mood": texts})
+answer = said_in({"response": texts, "emotion": texts}, {"price": st.integers()})
+more = {
+    "include": st.lists(texts, max_size=2), "tool_enabled": st.booleans(), "$schema": texts,
+    "metadata": st.dictionaries(st.sampled_from(["metric_score", "judge", "version", "optimizer"]), odd, max_size=2),
+    "fallback": st.lists(said_in({}, {"response": texts, "n": st.integers(), "price": st.integers()}), max_size=2),
+}  # fmt: skip
+small = st.fixed_dictionaries(
+    {"instruction": texts}, optional={**more, "demos": demos(heard, said_in({"response": texts}, {}))}
+)
+own = st.fixed_dictionaries(
+    {"instruction_file": texts, "signature": st.just(OWN)},
+    optional={**more, "demos": demos(said_in({"question": texts, "deep": odd}, {}), said_in({"n": st.integers()}, {}))},
+)
+kinds = st.sampled_from(["predict", "chain_of_thought"])
+full = st.fixed_dictionaries(
+    {"module_id": texts, "predictor_type": kinds, "signature_name": st.just("npc.dialogue"), "instruction": texts},
+    optional={**more, "demos": demos(spoken, answer | answer.map(lambda said: {**said, "reasoning": "hm"}))},
+)
+mistakes: st.SearchStrategy[Any] = st.just({}) | st.dictionaries(
+    st.sampled_from([field.name for field in attrs.fields(ModuleFile)]), odd, max_size=1
+)
+modules = st.builds(lambda module, mistake: {**module, **mistake}, small | own | full, mistakes)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 @given(modules)
 def test_what_the_reader_has_nothing_against_has_no_mark(module: dict[str, Any]) -> None:
     """Of whatever files a writer may come to write."""
@@ -152,7 +183,7 @@ BAD = [
     put(SMALL, signature={"inputs": []}), put(SMALL, signature={"inputs": [{"nam": "a"}], "outputs": []}),
     put(SMALL, signature={"inputs": [{"name": "a", "field_type": "str"}], "outputs": [{"name": "b"}]}),
     put(SMALL, signature={"inputs": [], "outputs": [{"name": "b", "optional": True}]}),
-    put(SMALL, demos={}), put(SMALL, demos=[{"inputs": {}}]), put(SMALL, demos=[{**SAID, "why": 1}]),
+    put(SMALL, demos={}), put(SMALL, demos=[{"inputs": {}}]),
     put(SMALL, metadata=3), put(SMALL, metadata=[]), put(SMALL, metadata={"metric_score": "good"}),
     put(SMALL, fallback=["Hm."]), put(SMALL, fallback=[{"reply": "Hm."}]),
     put(SMALL, demos=[{"inputs": {"message": "a"}, "outputs": {"response": "b"}}]),
@@ -203,30 +234,23 @@ class TestTheGamesSignatures:
         side = KNOWN_SCHEMA["definitions"]["Demo-signature-0"]["properties"]["outputs"]
         assert side["properties"]["response"]["description"] == "What is said"
 
-    def test_the_manifest_offers_their_names(self) -> None:
-        """In an entry and in the defaults; another name is no fault."""
-        found = manifest_schema(["npc.dialogue"])
-        for part in ("EntryKeys", "DefaultsKeys", "DefaultKeys"):
-            assert found["definitions"][part]["properties"]["signature_name"]["examples"] == ["npc.dialogue"]
-        named = {"modules": {"a": {"path": "a.json", "signature_name": "x"}}, "defaults": {"signature_name": "y"}}
-        assert marks(found, named) == []
+
+SPOKEN = put(SMALL, demos=[{"inputs": {"player_message": "a"}, "outputs": {"response": "b", "emotion": "c"}}])
 
 
 class TestDefaults:
-    SPOKEN = {"instruction": "x", "demos": [{"inputs": {"player_message": "a"}, "outputs": {"response": "b", "emotion": "c"}}]}  # fmt: skip
-
     @pytest.mark.parametrize("default", [Default(signature_name="npc.dialogue"), Default(signature=DIALOGUE)])
     def test_they_say_what_a_demonstration_has(self, default: Default) -> None:
         """Whether by name or by fields; a module with fields of its own is left in peace."""
         schema = module_schema(KNOWN, [default])
-        assert marks(schema, self.SPOKEN) == []
+        assert marks(schema, SPOKEN) == []
         assert marks(schema, SMALL) != []
         assert marks(schema, put(SMALL, signature=MODULE["signature"], demos=MODULE["demos"])) == []
 
     def test_one_of_several_must_fit(self) -> None:
         """Which of them serves is a matter of folder and tag, of which an editor knows nothing."""
         schema = module_schema(KNOWN, [BUILT_IN, Default(signature_name="npc.dialogue")])
-        assert marks(schema, self.SPOKEN) == marks(schema, SMALL) == []
+        assert marks(schema, SPOKEN) == marks(schema, SMALL) == []
         assert marks(schema, put(SMALL, demos=[{"inputs": {"player_message": "a"}, "outputs": {"emotion": "c"}}])) != []
 
     def test_one_that_nobody_registered_may_have_any_fields(self) -> None:
@@ -248,96 +272,3 @@ class TestWhatDSPySaved:
         state.pop(dropped, None)
         assert is_dspy_state(state)
         assert marks(MODULE_SCHEMA, state) == marks(schema_of_both(MODULE_SCHEMA, MANIFEST_SCHEMA), state) == []
-
-
-ENTRY = {"path": "npc/smith.json", "hash": None, "tags": ["npc"], "program": "p", "signature_name": "s", "lm": "big",
-         "predictor_type": "chain_of_thought", "temperature": 0.5, "max_tokens": 1}  # fmt: skip
-SAYS = {"signature_name": "s", "predictor_type": "predict"}
-
-
-def listing(top: dict[str, Any] | None = None, **entry: Any) -> dict[str, Any]:
-    return {"modules": {"a": {"path": "a.json", **entry}}, **(top or {})}
-
-
-def manifest_remarks(value: Any) -> list[str]:
-    try:
-        return [warning.message for warning in parse_manifest(json.dumps(value).encode()).warnings]
-    except FaultError as fault:
-        return [fault.message]
-
-
-@pytest.mark.parametrize(
-    "manifest",
-    [
-        {"modules": {}}, {"version": "1.0", "$schema": "x.json", "modules": {"a": ENTRY, "b": {"path": "b.json"}}},
-        listing({"version": "1"}, hash="sha256:" + "0a" * 32), listing(hash="AB" * 32), listing(path="./a b/ö.json"),
-        listing(dict.fromkeys(["version"], "1.7"), program=None, lm=None, temperature=None, max_tokens=None),
-        listing(temperature=0), listing(temperature=2.0), listing({"defaults": {}}),
-        listing({"defaults": {**SAYS, "folders": {"npc": {"signature": TOOLS}}, "tags": {"q": SAYS, "r": {}}}}),
-        listing({"defaults": {"signature": None, "predictor_type": None}}),
-    ],
-)  # fmt: skip
-def test_a_good_manifest_has_no_mark(manifest: Any) -> None:
-    """In the forms in which a hash, a version and what is left open may stand."""
-    assert manifest_remarks(manifest) == []
-    assert marks(MANIFEST_SCHEMA, manifest) == []
-
-
-@pytest.mark.parametrize(
-    "manifest",
-    [
-        {}, [], {"modules": []}, {"modules": {"a": {}}}, {"modules": {"a": "a.json"}}, listing({"owner": 1}),
-        listing({"version": "2.0"}), listing({"version": 1}), listing({"version": "10"}), listing(path="/a.json"),
-        listing(path=""), listing(path="a\\b.json"), listing(hash="x"), listing(hash="md5:" + "0" * 32), listing(tag="x"),
-        listing(tags="x"), listing(temperature=2.1), listing(temperature=-1), listing(max_tokens=0), listing(max_tokens=1.5),
-        listing(predictor_type="react"), listing(default={}), listing({"$schema": "x"}, **{"$schema": "x"}),
-        listing({"defaults": []}), listing({"defaults": {"folder": {}}}), listing({"defaults": {"lm": "big"}}),
-        listing({"defaults": {"tags": {"q": {"folders": {}}}}}), listing({"defaults": {"predictor_type": "think"}}),
-        listing({"defaults": {"signature": {"inputs": []}}}), listing({"defaults": {"$schema": "x"}}),
-    ],
-)  # fmt: skip
-def test_what_is_wrong_in_a_manifest_is_marked(manifest: Any) -> None:
-    """As the reader remarks it."""
-    assert manifest_remarks(manifest) != []
-    assert marks(MANIFEST_SCHEMA, manifest) != []
-
-
-BOTH = schema_of_both(KNOWN_SCHEMA, MANIFEST_SCHEMA)
-
-
-@pytest.mark.parametrize("file", [*GOOD, *BAD])
-def test_one_schema_of_both_says_of_a_module_what_that_of_modules_says(file: Any) -> None:
-    """An editor that can only have one for a directory does not need two."""
-    assert bool(marks(BOTH, file)) == bool(marks(KNOWN_SCHEMA, file))
-
-
-@pytest.mark.parametrize("manifest", [listing(**ENTRY), listing(path="/a"), {"modules": 1}, listing({"owner": 1})])
-def test_and_of_a_manifest_what_that_of_manifests_says(manifest: Any) -> None:
-    """It is told by its ``modules``."""
-    assert bool(marks(BOTH, manifest)) == bool(marks(MANIFEST_SCHEMA, manifest))
-
-
-def known_keys() -> list[tuple[dict[str, Any], set[str], set[str]]]:
-    """Return a part of the schemas each, with the keys that its reader knows, and those that need no words."""
-    module, manifest = MODULE_SCHEMA["definitions"], MANIFEST_SCHEMA["definitions"]
-    names = lambda kind: {field.name for field in attrs.fields(kind)}  # noqa: E731
-    return [
-        (module["ModuleFile"], names(ModuleFile) | {"$schema"}, {"$schema"}),
-        (module["SignatureDefinition"], names(SignatureDefinition), set()),
-        (module["FieldDefinition"], names(FieldDefinition) - {"optional", "prefix"}, set()),
-        (module["Demo"], names(Demo), set()),
-        (module["ModuleMetadata"], names(ModuleMetadata) - {"extra"}, set()),
-        (MANIFEST_SCHEMA, {"version", "modules", "defaults", "$schema"}, {"$schema"}),
-        (manifest["EntryKeys"], set(EntryKeys.__struct_fields__), set()),
-        (manifest["DefaultsKeys"], names(DefaultsKeys), set()),
-        (manifest["DefaultKeys"], names(DefaultKeys), set()),
-    ]
-
-
-@pytest.mark.parametrize(("part", "keys", "plain"), known_keys())
-def test_every_key_that_a_reader_knows_is_offered_and_described(
-    part: dict[str, Any], keys: set[str], plain: set[str]
-) -> None:
-    """And none that it would say is not known."""
-    assert set(part["properties"]) == keys
-    assert [key for key in keys - plain if not part["properties"][key].get("description")] == []
