@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 
 from dspyreload.commands.offline import add_directory
-from dspyreload.commands.schemas import SCHEMAS, write_schemas
+from dspyreload.commands.schemas import SCHEMAS, schema_texts
 from dspyreload.config import HotReloadConfig
 from dspyreload.disk.tree import list_tree
 from dspyreload.disk.writing import make_file
@@ -86,6 +87,7 @@ def _init(options: argparse.Namespace) -> int:
     files |= _TEXTS
     if options.vscode:
         files[".vscode/settings.json"] = json.dumps(_SETTINGS, indent=2) + "\n"
+        files |= schema_texts(None, NOTHING)
     directory = options.directory
     _check_empty(directory, files)
     made: list[str] = []
@@ -93,15 +95,13 @@ def _init(options: argparse.Namespace) -> int:
         for path, text in files.items():
             make_file(directory, path, text)
             made.append(path)
-        if options.vscode:
-            made += write_schemas(directory, NOTHING)
     except HotReloadFailed:
         for path in made:
             os.unlink(os.path.join(directory, path))
         raise
     for path in made:
         print(os.path.join(shown(directory), path))
-    print(f"next: dspyreload talk {shown(directory)} npc.smith")
+    print(f"next: dspyreload talk {shlex.quote(shown(directory))} npc.smith")
     return 0
 
 

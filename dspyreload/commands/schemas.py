@@ -59,14 +59,20 @@ def write_schemas(directory: str, registrations: Registrations) -> list[str]:
     :return: their paths.
     :raises DSPyReloadError: where that fails.
     """
-    schemas = _schemas(directory, registrations)
-    paths = []
-    for name in ("module", "manifest"):
-        path, text = f"{SCHEMAS}/{name}.json", json.dumps(schemas[name], indent=2, ensure_ascii=False) + "\n"
+    texts = schema_texts(directory, registrations)
+    for path, text in texts.items():
         write = replace_file if os.path.lexists(os.path.join(directory, path)) else make_file
         write(directory, path, text)
-        paths.append(path)
-    return paths
+    return list(texts)
+
+
+def schema_texts(directory: str | None, registrations: Registrations) -> dict[str, str]:
+    """Return the text of each schema, by its path in a directory."""
+    schemas = _schemas(directory, registrations)
+    return {
+        f"{SCHEMAS}/{name}.json": json.dumps(schemas[name], indent=2, ensure_ascii=False) + "\n"
+        for name in ("module", "manifest")
+    }
 
 
 def _schemas(directory: str | None, registrations: Registrations) -> dict[str, dict[str, Any]]:

@@ -49,7 +49,11 @@ class _Watch:
         self._reactor.addSystemEventTrigger("before", "shutdown", self._watcher.stopService)
 
     def _look(self, *, saved: bool) -> None:
-        self._texts = self._again(saved)
+        try:
+            self._texts = self._again(saved)
+        except SystemExit:  # nobody reads what is printed any more
+            self._reactor.stop()
+            return
         try:
             info = os.stat(self._directory)
         except OSError:

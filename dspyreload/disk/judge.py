@@ -52,14 +52,15 @@ class Source:
             raise ReadFault(message, missing=missing) from None
         return found
 
-    def near(self, path: str) -> str:
+    def near(self, path: str, but: frozenset[str] = frozenset()) -> str:
         """Say which file was perhaps meant by one that is missing: the end of a message, or nothing."""
         folder, _, name = path.rpartition("/")
         try:
             names = os.listdir(f"{self.root}/{folder}")
         except OSError:
             return ""
-        return did_you_mean(name, [other for other in names if not passed_over(other)])
+        known = [other for other in names if not passed_over(other) and posixpath.join(folder, other) not in but]
+        return did_you_mean(name, known)
 
 
 def default_id(path: str) -> str:
@@ -146,6 +147,7 @@ class _Judging:
         self.path, self.source, self.read = path, source, read
         self.module_id, self.entry, self.registrations = module_id, entry, registrations
         self.reads = [read]
+        self.place: Path = ()  # of an include that can't be read
         self.texts: list[str] = []
         self.warnings: tuple[Warned, ...] = ()
         self.stamps: list[tuple[str, Stamp | None]] = [(path, read.stamp)]
@@ -162,10 +164,13 @@ class _Judging:
             faults = faults_of(error, self.read.data)
             found = Finding(path=self.path, kind=Kind.BROKEN, fault=faults[0], more=faults[1:])
         except ReadFault as error:
-            found = Finding(path=self.path, kind=Kind.UNREADABLE, fault=Fault(error.message))
+            fault = faults_of(FaultError(error.message, self.place), self.read.data)[0]
+            found = Finding(path=self.path, kind=Kind.UNREADABLE, fault=fault)
+            # These prove nothing, and say whose changes may mend it.
+            self.stamps = [(path, None) for path, _stamp in self.stamps]
         return msgspec.structs.replace(
             found,
-            stamps=() if found.kind is Kind.UNREADABLE else tuple(self.stamps),
+            stamps=tuple(self.stamps),
             racy=any(read.racy for read in self.reads),
             digest=_digest(self.digests),
             entry=self.entry,
@@ -217,15 +222,20 @@ class _Judging:
         :param chain: the module's file, and what led from it to the file that has these names.
         :param above: where the module's file names the first of those; empty for its own names.
         """
+        named: set[str] = set()
         for name, own in names:
             place = above or own
-            path = relative_path(name, place, posixpath.dirname(chain[-1]))
+            try:
+                path = relative_path(name, own, posixpath.dirname(chain[-1]))
+            except FaultError as error:
+                raise self._inside(error, chain[-1], place) if above else error from None
             if path in chain:
                 raise FaultError(_circle((*chain[chain.index(path) :], path)), place)
-            if path in dict(self.stamps):
-                if above:
-                    continue  # what two shared files share is said once
+            if not above and path in named:
                 raise FaultError(f"{quoted(name)} is included twice; delete one of them", place)
+            named.add(path)
+            if path in dict(self.stamps):
+                continue  # what two of its files include is said once
             if len(self.reads) > _MOST_TEXT_FILES:
                 raise FaultError(f"more than {_MOST_TEXT_FILES} includes; put some of them into one file", place)
             self._add_text(path, self._read_text(path, chain, place), chain, place)
@@ -236,10 +246,12 @@ class _Judging:
             read = self.source.read(path)
         except ReadFault as fault:
             if not fault.missing:
+                self.stamps.append((path, None))
+                self.place = place
                 raise ReadFault(f"{shown(path)}: {fault.message}") from None
             self.stamps.append((path, None))
             self.digests.append("")
-            near = self.source.near(path)
+            near = self.source.near(path, frozenset(chain))
             mend = "" if near else _MAKE_IT
             raise FaultError(f"the file {quoted(path)}{by} is missing{near}", place, mend=mend) from None
         self.stamps.append((path, read.stamp))
@@ -252,13 +264,17 @@ class _Judging:
             included = parse_included(read.data) if path.lower().endswith(".json") else None
             text = text_of(read.data) if included is None else included.instruction
         except FaultError as error:
-            fault = faults_of(error, read.data)[0]
-            where = f"{shown(path)}:{fault.line or 1}:{fault.column or 1}"
-            raise FaultError(f"{where}: {fault.message}", place, mend=fault.mend) from None
+            raise self._inside(error, path, place) from None
         if included is not None:
             self._gather(included.text_files, (*chain, path), place)
         if text.strip():
             self.texts.append(text)
+
+    def _inside(self, error: FaultError, path: str, place: Path) -> FaultError:
+        """Tell of a fault of an included file where the module's own file names what led to it."""
+        fault = faults_of(error, self.source.read(path).data)[0]
+        where = f"{shown(path)}:{fault.line or 1}:{fault.column or 1}"
+        return FaultError(f"{where}: {fault.message}", place, mend=fault.mend)
 
     def _served(self, draft: ModuleDraft) -> Finding:
         module = draft.complete(tuple(self.texts))

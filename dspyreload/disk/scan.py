@@ -197,7 +197,8 @@ class _Pass:
         if desired is None or desired is NOTHING_LISTED:
             return frozenset()
         listed = desired.paths.keys() | (self.request.in_force or desired).paths.keys()
-        return frozenset(self.listing.files.keys() - listed - self.known.users.keys())
+        included = {text for found in self.findings.values() for text, _stamp in found.stamps[1:]}
+        return frozenset(self.listing.files.keys() - listed - self.known.users.keys() - included)
 
     def _look_at(self, path: str, module_id: str | None, entry: ModuleEntry | None) -> None:
         before = self.known.findings.get(path)

@@ -30,7 +30,8 @@ def replace_file(root: str, path: str, text: str) -> None:
         os.replace(name, target)
     except BaseException as error:
         if name:
-            os.unlink(name)
+            with contextlib.suppress(OSError):
+                os.unlink(name)
         if isinstance(error, OSError):
             raise HotReloadFailed(path, f"it can't be written: {shown(error.strerror or str(error))}") from None
         raise
@@ -44,6 +45,11 @@ def make_file(root: str, path: str, text: str) -> None:
     target = os.path.join(root, path)
     try:
         os.makedirs(os.path.dirname(target), exist_ok=True)
+    except FileExistsError as error:
+        raise HotReloadFailed(path, f"it can't be written: {shown(str(error.filename))} is a file") from None
+    except OSError as error:
+        raise HotReloadFailed(path, f"it can't be written: {shown(error.strerror or str(error))}") from None
+    try:
         with open(target, "x", encoding="utf-8") as file:
             try:
                 file.write(text)

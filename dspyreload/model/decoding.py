@@ -12,10 +12,12 @@ import msgspec
 from dspyreload.model.faults import FaultError, Path, Warned, did_you_mean, nearest, place_words, quoted
 from dspyreload.model.module import TAKEN_BY_PREDICT, FieldType, PredictorType, SignatureDefinition
 
-__all__ = ["convert", "lacks", "signature_faults", "signature_of_file", "unknown_key"]
+__all__ = ["convert", "lacks", "signature_faults", "signature_of_file", "signature_warnings", "unknown_key"]
 
 # Attributes of DSPy's Signature, and the marker that ends a reply.
 _RESERVED = TAKEN_BY_PREDICT | {"instructions", "fields", "input_fields", "output_fields", "cls", "completed"}
+_SIDES = ("inputs", "outputs")
+_FIELD = ("name", "description", "field_type")
 _NAMES = {"str": "text", "int": "a whole number", "float": "a number", "bool": "true or false",
           "array": "a list", "object": "an object in { }", "null": "null"}  # fmt: skip
 
@@ -76,6 +78,19 @@ def unknown_key(key: str, above: Path, known: Iterable[str]) -> Warned:
     return Warned(
         f"{quoted(key)} is not known and is ignored{meant}", (*above, key), "" if meant else "delete it, or correct it"
     )
+
+
+def signature_warnings(value: Any, above: Path = ("signature",)) -> Iterator[Warned]:
+    """Warn of keys in a signature block that are ignored.
+
+    :param value: the block as it stands in the file, once it was accepted. ``above``: where it stands.
+    """
+    if not isinstance(value, dict):
+        return
+    yield from (unknown_key(key, above, _SIDES) for key in value if key not in _SIDES)
+    for side in _SIDES:
+        for index, field in enumerate(value[side]):
+            yield from (unknown_key(key, (*above, side, index), _FIELD) for key in field if key not in _FIELD)
 
 
 def signature_of_file(signature: SignatureDefinition) -> SignatureDefinition:

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import msgspec
 
-from dspyreload.model.decoding import convert, signature_faults, signature_of_file, unknown_key
+from dspyreload.model.decoding import convert, signature_faults, signature_of_file, signature_warnings, unknown_key
 from dspyreload.model.faults import FaultError, Path, Warned, quoted
 from dspyreload.model.module import DEFAULT_SIGNATURE, PredictorType, SignatureDefinition
 
@@ -147,6 +147,7 @@ def parse_defaults(value: Any, warnings: list[Warned], faults: list[FaultError])
             faults.append(fault)
             continue
         warnings += [unknown_key(key, place, known) for key in row if key not in known]
+        warnings += signature_warnings(row.get("signature"), (*place, "signature"))
         if one.signature_name and one.signature is not None:
             message = '"signature" and "signature_name" are both given; delete one'
             faults.append(FaultError(message, (*place, "signature_name"), key=True))

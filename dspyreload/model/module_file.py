@@ -13,7 +13,14 @@ from typing import Any, get_type_hints
 
 import attrs
 
-from dspyreload.model.decoding import convert, lacks, signature_faults, signature_of_file, unknown_key
+from dspyreload.model.decoding import (
+    convert,
+    lacks,
+    signature_faults,
+    signature_of_file,
+    signature_warnings,
+    unknown_key,
+)
 from dspyreload.model.defaults import BUILT_IN, Default
 from dspyreload.model.dspy_state import is_dspy_state, read_state
 from dspyreload.model.faults import FaultError, Path, Warned, raise_first
@@ -92,6 +99,7 @@ class IncludedFile:
 _TEXT_KEYS = {field.name for field in attrs.fields(IncludedFile)}
 _KNOWN = {field.name for field in attrs.fields(ModuleFile)}
 _FILL = {"instruction": "say who the character is and how it speaks", "instruction_file": "name a text file"}
+_DEMO = ("inputs", "outputs")
 _FULL = ("module_id", "predictor_type", "signature_name")
 _METADATA = {field.name for field in attrs.fields(ModuleMetadata)} - {"extra"}
 
@@ -117,8 +125,8 @@ def parse_module(
         raise FaultError("a module is an object in { }", mend='the least that it can be is {"instruction": "..."}')
     if is_dspy_state(value):
         return _saved(value, default_id, signature_name or "", predictor_type or "predict")
-    warnings = tuple(unknown_key(key, (), _KNOWN) for key in value if key not in _KNOWN and key != "$schema")
     file = _convert_file(value)
+    warnings = tuple(_unknown_keys(value))
     raise_first([*_form_faults(value), *signature_faults(file.signature)])
     borrows = not (signature_name or file.signature_name) and file.signature is None
     kind = predictor_type or (value.get("predictor_type") and file.predictor_type)
@@ -135,6 +143,13 @@ def parse_module(
         fallback=file.fallback,
     )
     return ModuleDraft(module, _text_files(file), warnings, default=default if taken else None, borrowed=borrows)
+
+
+def _unknown_keys(value: Mapping[str, Any]) -> Iterator[Warned]:
+    yield from (unknown_key(key, (), _KNOWN) for key in value if key not in _KNOWN and key != "$schema")
+    yield from signature_warnings(value.get("signature"))
+    for index, demo in enumerate(value.get("demos", ())):
+        yield from (unknown_key(key, ("demos", index), _DEMO) for key in demo if key not in _DEMO)
 
 
 def _text_files(file: ModuleFile | IncludedFile) -> TextFiles:

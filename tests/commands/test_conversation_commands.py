@@ -107,7 +107,7 @@ async def test_where_one_side_of_both_fails_the_other_is_shown(modules: Path, sa
         await talk.saved()
         assert await soon(talk.typed("/both"))
         (line,) = [line for line in talk.screen.splitlines() if "Aye." in line]
-        assert "no answer: the module has no demonstrations" in " ".join(talk.screen.split("│"))
+        assert "no answer: the module has no" in talk.screen
         assert line.index("Aye.") < line.rindex("│")
 
 

@@ -77,6 +77,7 @@ _SCHEMA: tuple[Run, ...] = (
     _run("A directory that is not there", {}, "schema mdules"),
     _run("Schemas for an editor", {"smith.json": _SMITH}, "schema modules --write"),
     _run("A manifest with a fault", {"manifest.json": _BROKEN}, "schema modules --write"),
+    _run("A file where a folder should be", {".schemas": "Notes.\n"}, "schema modules --write"),
 )
 
 _TALK: tuple[Run, ...] = (

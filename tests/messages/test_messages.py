@@ -30,7 +30,7 @@ EXEMPT = {
     "it is there already, and is never written over": "another program must write it in that moment",
     "it can't be written: ...": "a full disk, or no right to write; root has it",
     "it was saved while it was formatted; run this again": "an editor must save it in that moment",
-    "there is one version so far: change the file, save it, then /both": "an answer must come first; see tests/commands",
+    "there is one version so far: change the file, save it, then /both": "an answer must come first",
     "talk needs ...: python -m pip install 'dspyreload[talk]'": "tests have it installed",
 }
 """Texts that the document can't have, each with the reason."""

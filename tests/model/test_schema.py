@@ -172,7 +172,7 @@ def test_what_the_reader_has_nothing_against_has_no_mark(module: dict[str, Any])
 
 
 BAD = [
-    {}, [], "x", {"include": ["a.md"]},
+    {}, [], "x", {"include": ["a.md"]}, {"metadata": {}},
     {"instruction": ""}, {"instruction": " \n"}, {"instruction": 1}, {"instruction": None}, {"instruction_file": ""},
     {"instruction": "x", "instruction_file": "x.md"},
     put(FULL, module_id=None), put(FULL, predictor_type=None), put(FULL, signature_name=None),
