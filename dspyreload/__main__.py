@@ -12,6 +12,7 @@ from dspyreload.commands.checking import add_check
 from dspyreload.commands.formatting import add_fmt
 from dspyreload.commands.hashing import add_hash
 from dspyreload.commands.initial import add_init
+from dspyreload.commands.offline import absent
 from dspyreload.commands.schemas import add_schema
 from dspyreload.commands.talking import add_talk
 from dspyreload.disk.scan import RootMissing
@@ -33,8 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(options.run(options))
     except RootMissing as error:
-        hint = "; name the directory that it lies in" if os.path.isfile(options.directory) else ""
-        print(f"dspyreload: {shown(options.directory)} can't be looked at: {error}{hint}", file=sys.stderr)
+        words = absent(options.directory) or f"{shown(options.directory)} can't be looked at: {error}"
+        print(f"dspyreload: {words}", file=sys.stderr)
     except HotReloadFailed as error:
         print(f"dspyreload: {shown(error.path)}: {error.reason}", file=sys.stderr)
     except DSPyReloadError as error:

@@ -224,7 +224,7 @@ def _text(path: str, where: str) -> str:
             data = file.read()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise LMConfigInvalid(f"{where}: can't be read: {_shown(reason)}") from None
+        raise LMConfigInvalid(f"{where}: can't be read: {_shown(reason)}; name another file") from None
     try:
         return data.decode("utf-8-sig")  # some editors write a mark at the start, which TOML has not
     except UnicodeDecodeError as error:

@@ -6,15 +6,14 @@ import argparse
 import os
 import sys
 
-from dspyreload.commands.offline import add_directory
+from dspyreload.commands.offline import add_directory, check_directory_named
 from dspyreload.config import HotReloadConfig
 from dspyreload.disk.judge import default_id, faults_of
 from dspyreload.disk.reading import ReadFault, read_file, stat_file
-from dspyreload.disk.scan import RootMissing
 from dspyreload.disk.tree import list_tree
 from dspyreload.disk.writing import replace_file
 from dspyreload.errors import HotReloadFailed
-from dspyreload.model.faults import FaultError, counted, shown
+from dspyreload.model.faults import FaultError, counted, joined, shown
 from dspyreload.model.formatted import formatted
 from dspyreload.model.manifest import MANIFEST, ModuleManifest, parse_manifest
 from dspyreload.model.module_file import parse_module
@@ -35,8 +34,7 @@ def add_fmt(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 def _fmt(options: argparse.Namespace) -> int:
     config = HotReloadConfig()
     root = os.path.realpath(options.directory)
-    if not os.path.isdir(root):
-        raise RootMissing("No such file or directory" if not os.path.exists(root) else "Not a directory")
+    check_directory_named(options.directory)
     manifest = _manifest(root, config.max_file_size)
     listing = list_tree(root, config.watch_extensions, config.max_files)
     paths = sorted(manifest.paths if manifest is not None else listing.files)
@@ -80,13 +78,15 @@ def _format(root: str, path: str, limit: int, *, write: bool) -> bool:
     try:
         read = read_file(root, path, limit)
     except ReadFault as error:
-        raise HotReloadFailed(path, error.message) from None
+        raise HotReloadFailed(path, joined(error.message, error.mend)) from None
     try:
         parse_module(read.data, default_id(path))
         text = formatted(read.data)
     except FaultError as error:
         fault = faults_of(error, read.data)[0]
-        raise HotReloadFailed(f"{path}:{fault.line or 1}:{fault.column or 1}", fault.message) from None
+        raise HotReloadFailed(
+            f"{path}:{fault.line or 1}:{fault.column or 1}", joined(fault.message, fault.mend)
+        ) from None
     if text.encode() == read.data:
         return False
     if write:

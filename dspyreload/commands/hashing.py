@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from dspyreload.commands.offline import add_directory
+from dspyreload.commands.offline import add_directory, check_directory_named
 from dspyreload.config import HotReloadConfig
 from dspyreload.disk.hashes import list_hashes
 from dspyreload.model.faults import shown
@@ -20,6 +20,7 @@ def add_hash(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _hash(options: argparse.Namespace) -> int:
+    check_directory_named(options.directory)
     for path, change in list_hashes(options.directory, HotReloadConfig().max_file_size):
         print(f"{shown(path, 300)}: {change}")
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
 
 import attrs
@@ -11,11 +12,12 @@ from dspyreload.engine import DSPyEngine
 from dspyreload.errors import DSPyReloadError
 from dspyreload.lm.models import LanguageModels
 from dspyreload.lmconfig import read_lm_config
+from dspyreload.model.faults import shown
 from dspyreload.model.registrations import Registrations
 from dspyreload.model.snapshot import ModuleVersion
 from dspyreload.setups import find_setup, run_setup
 
-__all__ = ["add_directory", "add_setup", "registered"]
+__all__ = ["absent", "add_directory", "add_setup", "check_directory_named", "registered"]
 
 Refuses = Callable[[str, ModuleVersion], str | None]
 
@@ -23,6 +25,24 @@ Refuses = Callable[[str, ModuleVersion], str | None]
 def add_directory(parser: argparse.ArgumentParser) -> None:
     """Give a command its directory."""
     parser.add_argument("directory", metavar="DIR", help="the directory of the modules")
+
+
+def absent(directory: str) -> str | None:
+    """Say why a name is that of no directory, or return None."""
+    if os.path.isdir(directory):
+        return None
+    if os.path.exists(directory):
+        return f"{shown(directory)} is a file; name the directory that it lies in"
+    return f"{shown(directory)} is not there; correct its name, or make it with dspyreload init"
+
+
+def check_directory_named(directory: str) -> None:
+    """Refuse what is no directory.
+
+    :raises DSPyReloadError: saying what it is.
+    """
+    if (fault := absent(directory)) is not None:
+        raise DSPyReloadError(fault)
 
 
 def add_setup(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,7 @@ import json
 import os
 from typing import Any
 
-from dspyreload.commands.offline import add_setup, registered
+from dspyreload.commands.offline import add_setup, check_directory_named, registered
 from dspyreload.config import HotReloadConfig
 from dspyreload.disk.reading import ReadFault, read_file
 from dspyreload.disk.writing import make_file, replace_file
@@ -41,8 +41,8 @@ def add_schema(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def _schema(options: argparse.Namespace) -> int:
     if options.write and options.directory is None:
         raise DSPyReloadError("schema --write needs DIR, where it writes")
-    if options.directory is not None and not os.path.isdir(options.directory):
-        raise DSPyReloadError(f"{shown(options.directory)} is no directory")
+    if options.directory is not None:
+        check_directory_named(options.directory)
     registrations, _refuses = registered(options.setup, None, options.directory or ".")
     if options.write:
         for path in write_schemas(options.directory, registrations):
@@ -89,7 +89,13 @@ def _defaults(directory: str | None, registrations: Registrations) -> list[Defau
     if directory is not None:
         try:
             data = read_file(os.path.realpath(directory), MANIFEST, HotReloadConfig().max_file_size).data
-            listed = [found.over(BUILT_IN) for found in parse_manifest(data).defaults]
+            manifest = parse_manifest(data)
+            listed = [found.over(BUILT_IN) for found in manifest.defaults]
+            for entry in manifest.modules.values():  # it says what serves, in place of the file
+                if entry.program is not None:
+                    listed.append(Default())
+                elif entry.signature_name is not None:
+                    listed.append(Default(signature_name=entry.signature_name))
         except ReadFault as error:
             if not error.missing:
                 raise HotReloadFailed(MANIFEST, error.message) from None

@@ -6,7 +6,6 @@ import io
 import os
 import shutil
 import sys
-import unicodedata
 from collections.abc import Callable
 from typing import Any
 
@@ -15,19 +14,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dspyreload.model.faults import shown
+from dspyreload.model.faults import harmless, shown
 
 __all__ = ["Screen", "clean"]
 
 
 def clean(text: str) -> str:
     """Make a text of several lines harmless for a terminal: control characters are escaped."""
-    return "".join(c if _harmless(c) else shown(c) for c in text.replace("\r\n", "\n").replace("\t", "    "))
-
-
-def _harmless(character: str) -> bool:
-    """Say whether a character is one of those that languages are written with: spaces and joiners are."""
-    return character.isprintable() or character in "\n\u200c\u200d" or unicodedata.category(character) == "Zs"
+    text = text.replace("\r\n", "\n").replace("\t", "    ")
+    return "".join(c if c == "\n" or harmless(c) else shown(c) for c in text)
 
 
 class Screen:

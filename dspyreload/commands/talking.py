@@ -7,12 +7,11 @@ import importlib.util
 import os
 from typing import TYPE_CHECKING
 
-from dspyreload.commands.offline import add_directory, add_setup
+from dspyreload.commands.offline import add_directory, add_setup, check_directory_named
 from dspyreload.config import HotReloadConfig
 from dspyreload.errors import DSPyReloadError
 from dspyreload.lm.demos import NAME as DEMOS
 from dspyreload.lmoptions import check_lm, read_lms
-from dspyreload.model.faults import shown
 from dspyreload.setups import find_setup, run_setup
 
 if TYPE_CHECKING:
@@ -41,9 +40,7 @@ def _talk(options: argparse.Namespace) -> int:
     missing = [name for name in ("dspy", "prompt_toolkit") if importlib.util.find_spec(name) is None]
     if missing:
         raise DSPyReloadError(f"talk needs {' and '.join(missing)}: python -m pip install 'dspyreload[talk]'")
-    if not os.path.isdir(options.directory):
-        what = "is a file; name the directory it lies in" if os.path.exists(options.directory) else "is not there"
-        raise DSPyReloadError(f"{shown(options.directory)} {what}")
+    check_directory_named(options.directory)
     lms = read_lms(options.lm_config) if options.lm_config is not None else {}
     if options.lm is not None:
         check_lm(options.lm, lms)

@@ -18,6 +18,8 @@ from dspyreload.model.plan import Plan, make_plan
 from dspyreload.model.registrations import NOTHING, Registrations
 from dspyreload.model.snapshot import EMPTY, ModuleVersion
 
+_REGISTER = "correct the name, or ask who keeps the game to register it"
+
 __all__ = ["Remark", "Report", "check_directory"]
 
 
@@ -125,13 +127,16 @@ def _judged(seen: Look, refuses: Callable[[str, ModuleVersion], str | None], *, 
         if finding.version is not None:
             verdict = refuses(path, finding.version)
             if verdict is None:
-                yield _remark(path, "warning", Fault("a validator of the game gave no answer here"))
+                message = "the game has a check of its own for it, which answers in the running server only"
+                yield _remark(path, "warning", Fault(message))
             elif verdict:
                 yield _remark(path, "fault", Fault(f"the game refuses it: {verdict}"))
         if finding.waits_for is not None:
             level = "fault" if complete else "warning"
             message = finding.waits_for if complete else f"{finding.waits_for}; what only the game knows is not checked"
-            yield _remark(path, level, Fault(message, mend="" if complete else "name the game's module with --setup"))
+            yield _remark(
+                path, level, Fault(message, mend=_REGISTER if complete else "name the game's module with --setup")
+            )
 
 
 def _defaults(seen: Look) -> dict[str, tuple[str, ...]]:

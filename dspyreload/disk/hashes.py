@@ -9,7 +9,7 @@ from dspyreload.disk.judge import faults_of
 from dspyreload.disk.reading import FileRead, ReadFault, read_file
 from dspyreload.disk.writing import replace_file
 from dspyreload.errors import HotReloadFailed
-from dspyreload.model.faults import FaultError, Path, shown
+from dspyreload.model.faults import FaultError, Path, joined, shown
 from dspyreload.model.jsontext import Place, text_of, walk
 from dspyreload.model.manifest import MANIFEST, ModuleManifest, parse_manifest
 
@@ -28,7 +28,9 @@ def list_hashes(directory: str | os.PathLike[str], limit: int) -> list[tuple[str
         manifest = parse_manifest(read.data, read.digest)
     except FaultError as error:
         fault = faults_of(error, read.data)[0]
-        raise HotReloadFailed(f"{MANIFEST}:{fault.line or 1}:{fault.column or 1}", fault.message) from None
+        raise HotReloadFailed(
+            f"{MANIFEST}:{fault.line or 1}:{fault.column or 1}", joined(fault.message, fault.mend)
+        ) from None
     digests = {name: _read(root, entry.path, limit).digest for name, entry in manifest.modules.items()}
     text = text_of(read.data)
     changed = _rewritten(text, manifest, digests)
@@ -44,7 +46,12 @@ def _read(root: str, path: str, limit: int) -> FileRead:
     try:
         return read_file(root, path, limit)
     except ReadFault as fault:
-        raise HotReloadFailed(shown(path), fault.message) from None
+        mend = fault.mend
+        if fault.missing:
+            mend = (
+                "name a directory that has one" if path == MANIFEST else f"make it, or delete its entry in {MANIFEST}"
+            )
+        raise HotReloadFailed(shown(path), joined(fault.message, mend)) from None
 
 
 def _rewritten(text: str, manifest: ModuleManifest, digests: dict[str, str]) -> str:

@@ -32,7 +32,7 @@ class Source:
 
     def __init__(self, root: str, limit: int) -> None:
         self.root, self.limit = root, limit
-        self._reads: dict[str, FileRead | tuple[str, bool]] = {}
+        self._reads: dict[str, FileRead | tuple[str, bool, str]] = {}
 
     def read(self, path: str) -> FileRead:
         """Read a file, or give what reading it gave before.
@@ -45,11 +45,11 @@ class Source:
                 found = read_file(self.root, path, self.limit)
             except ReadFault as fault:
                 # Not the exception itself: it holds its frames, and ten thousand of those are work for the collector.
-                found = (fault.message, fault.missing)
+                found = (fault.message, fault.missing, fault.mend)
             self._reads[path] = found
         if isinstance(found, tuple):
-            message, missing = found
-            raise ReadFault(message, missing=missing) from None
+            message, missing, mend = found
+            raise ReadFault(message, missing=missing, mend=mend) from None
         return found
 
     def near(self, path: str, but: frozenset[str] = frozenset()) -> str:
@@ -130,7 +130,13 @@ def judge(
         read = source.read(path)
     except ReadFault as error:
         kind = Kind.MISSING if error.missing else Kind.UNREADABLE
-        return Finding(path=path, kind=kind, entry=entry, module_id=module_id or last_id, fault=Fault(error.message))
+        return Finding(
+            path=path,
+            kind=kind,
+            entry=entry,
+            module_id=module_id or last_id,
+            fault=Fault(error.message, mend=error.mend),
+        )
     return _Judging(path, source, read, module_id, entry, registrations).finding(last_id)
 
 
@@ -164,7 +170,7 @@ class _Judging:
             faults = faults_of(error, self.read.data)
             found = Finding(path=self.path, kind=Kind.BROKEN, fault=faults[0], more=faults[1:])
         except ReadFault as error:
-            fault = faults_of(FaultError(error.message, self.place), self.read.data)[0]
+            fault = faults_of(FaultError(error.message, self.place, mend=error.mend), self.read.data)[0]
             found = Finding(path=self.path, kind=Kind.UNREADABLE, fault=fault)
             # These prove nothing, and say whose changes may mend it.
             self.stamps = [(path, None) for path, _stamp in self.stamps]
@@ -248,7 +254,7 @@ class _Judging:
             if not fault.missing:
                 self.stamps.append((path, None))
                 self.place = place
-                raise ReadFault(f"{shown(path)}: {fault.message}") from None
+                raise ReadFault(f"{shown(path)}: {fault.message}", mend=fault.mend) from None
             self.stamps.append((path, None))
             self.digests.append("")
             near = self.source.near(path, frozenset(chain))
@@ -274,7 +280,7 @@ class _Judging:
         """Tell of a fault of an included file where the module's own file names what led to it."""
         fault = faults_of(error, self.source.read(path).data)[0]
         where = f"{shown(path)}:{fault.line or 1}:{fault.column or 1}"
-        return FaultError(f"{where}: {fault.message}", place, mend=fault.mend)
+        return FaultError(f"in {where}: {fault.message}", place, mend=fault.mend)
 
     def _served(self, draft: ModuleDraft) -> Finding:
         module = draft.complete(tuple(self.texts))
@@ -293,7 +299,7 @@ class _Judging:
             texts=tuple(text.encode() for text in self.texts),
             entry=self.entry,
             registration=served.registration,
-            default=draft.default,
+            default=draft.default if self.entry is None or self.entry.program is None else None,
         )
         self.registrations.prove(version)
         return Finding(path=self.path, kind=Kind.GOOD, version=version)

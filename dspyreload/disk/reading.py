@@ -34,11 +34,11 @@ class FileRead(msgspec.Struct, frozen=True, gc=False):
 
 
 class ReadFault(Exception):
-    """A file that can't be read; ``missing`` where there is none."""
+    """A file that can't be read; ``missing`` where there is none. ``mend``: what to do, where that does not say it."""
 
-    def __init__(self, message: str, *, missing: bool = False) -> None:
+    def __init__(self, message: str, *, missing: bool = False, mend: str = "") -> None:
         super().__init__(message)
-        self.message, self.missing = message, missing
+        self.message, self.missing, self.mend = message, missing, mend
 
 
 def stamp_of(info: os.stat_result) -> Stamp:
@@ -86,8 +86,8 @@ def read_file(root: str, path: str, limit: int) -> FileRead:
 
 def _check_regular(info: os.stat_result, limit: int) -> None:
     if not stat.S_ISREG(info.st_mode):
-        kind = "a directory" if stat.S_ISDIR(info.st_mode) else "a FIFO, a socket or a device"
-        raise ReadFault(f"this is {kind}, not a file")
+        kind = "a folder" if stat.S_ISDIR(info.st_mode) else "a pipe or a device"
+        raise ReadFault(f"this is {kind}, not a file", mend="put a file in its place, or name another one")
     if info.st_size > limit:
         raise ReadFault(f"the file has {info.st_size:,} bytes; {limit:,} are allowed; make it smaller")
 
@@ -98,7 +98,7 @@ def _check_inside(root: str, name: str, handle: int) -> None:
     except OSError:
         real = os.path.realpath(name)
     if not real.startswith(root.rstrip("/") + "/"):
-        raise ReadFault("the file lies outside of the modules directory (a symlink leads out of it); copy it into it")
+        raise ReadFault("the file lies outside of the modules directory (a link leads out of it); copy it into it")
 
 
 def _read(handle: int, limit: int) -> bytes:
@@ -114,7 +114,9 @@ def _read(handle: int, limit: int) -> bytes:
 
 def _reason(error: OSError) -> str:
     if error.errno in (errno.EACCES, errno.EPERM):
-        return "this process may not read the file (permission denied)"
+        return "the file may not be read here (permission denied); change its permissions"
     if error.errno == errno.ELOOP:
-        return "a symlink that leads to itself"
-    return f"the file can't be read: {shown(error.strerror or str(error))}"
+        return "the file is a link that leads to itself; put the file itself in its place"
+    if error.errno == errno.ENAMETOOLONG:
+        return "the name is too long; give the file a shorter one"
+    return f"the file can't be read: {shown(error.strerror or str(error))}; ask who keeps this machine"

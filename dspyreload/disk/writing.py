@@ -46,7 +46,9 @@ def make_file(root: str, path: str, text: str) -> None:
     try:
         os.makedirs(os.path.dirname(target), exist_ok=True)
     except FileExistsError as error:
-        raise HotReloadFailed(path, f"it can't be written: {shown(str(error.filename))} is a file") from None
+        raise HotReloadFailed(
+            path, f"it can't be written: {shown(str(error.filename))} is a file; move it away"
+        ) from None
     except OSError as error:
         raise HotReloadFailed(path, f"it can't be written: {shown(error.strerror or str(error))}") from None
     try:

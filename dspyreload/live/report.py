@@ -136,7 +136,8 @@ def _asides(log: Logger, plan: Plan) -> None:
     for say, remarks in ((log.warn, plan.warnings), (log.info, plan.notes)):
         for path, remark in remarks[:_MOST_LINES]:
             where = ":".join(str(part) for part in (shown(path, 300), remark.line, remark.column) if part is not None)
-            say("{where}: {remark}", where=where, remark=remark.message, path=path)
+            words = joined(remark.message, remark.mend)
+            say("{where}: {remark}", where=where, remark=words, path=path, line=remark.line)
         if len(remarks) > _MOST_LINES:
             say("{count} more remarks of this kind", count=len(remarks) - _MOST_LINES)
     for module_id in plan.mended[:_MOST_LINES]:

@@ -206,12 +206,14 @@ class Validators:
 
     def _late(self, rule: _Rule, hearing: _Hearing, path: str) -> None:
         if hearing.verdict is None:
-            hearing.verdict = f"a validator did not answer within {rule.timeout:g} s"
+            hearing.verdict = (
+                f"its own check did not answer within {rule.timeout:g} s; save again, or tell who keeps the game"
+            )
         self._settle(path, hearing, late=True)
 
     def _refused(self, failure: Failure, hearing: _Hearing) -> None:
         if not hearing.over and hearing.verdict is None:
-            hearing.verdict = shown(failure.getErrorMessage() or str(failure.type and failure.type.__name__), 500)
+            hearing.verdict = shown(failure.getErrorMessage() or "it does not say why; ask who keeps the game", 500)
 
     def _answered(
         self, _result: object, answer: Deferred[Any], limit: IDelayedCall, path: str, hearing: _Hearing

@@ -140,8 +140,10 @@ class Programs:
         except FaultError:
             raise
         except Exception as error:
-            words = shown(str(error) or type(error).__name__, 300)
-            raise FaultError(f"DSPy can't make a program of it: {type(error).__name__}: {words}") from error
+            words = shown(str(error), 300) or "it does not say why"
+            raise FaultError(
+                f"DSPy can't make a program of it: {words}", mend="ask who keeps the game, or save the program again"
+            ) from error
 
     def _make(self, version: ModuleVersion) -> Program:
         module = version.module()
@@ -210,8 +212,9 @@ def _load(predictor: Any, saved: SavedPredictor, name: str) -> None:
         _load_state(predictor, saved)
     except Exception as error:
         who, path = (f"the predictor {quoted(name)}", (name, "fields")) if name else ("the predictor", ("fields",))
-        words = shown(str(error) or type(error).__name__, 300)
-        raise FaultError(f'{who}: DSPy refuses its "fields": {words}', path) from error
+        words = shown(str(error), 300) or "it does not say why"
+        mend = "save the program again, with DSPy's save()"
+        raise FaultError(f'{who}: DSPy refuses its "fields": {words}', path, mend=mend) from error
 
 
 def _load_state(predictor: Any, saved: SavedPredictor) -> None:

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from dspyreload.errors import SignatureRefused
-from dspyreload.model.defaults import Scope
+from dspyreload.model.defaults import Scope, folder_of
 from dspyreload.model.module import TAKEN_BY_PREDICT, FieldDefinition, FieldType, SignatureDefinition
 from dspyreload.model.registrations import Registered
 
@@ -73,7 +73,9 @@ class SignatureRegistry:
             raise SignatureRefused(f"a default is the name of a signature, not {name!r}")
         if folder is not None and tag is not None:
             raise SignatureRefused(f"the default {name!r} is for a folder or for a tag, not for both")
-        scope = ("tag", tag) if tag is not None else ("folder", folder.strip("/")) if folder is not None else ("", "")
+        if folder is not None and not folder_of(folder):
+            raise SignatureRefused(f"the default {name!r} is for a folder below the modules directory, not {folder!r}")
+        scope = ("tag", tag) if tag is not None else ("folder", folder_of(folder)) if folder is not None else ("", "")
         self.defaults = {**self.defaults, scope: name}
         self.defaults_token = f"defaults#{next(self._numbers)}"
         self._changed("defaults")

@@ -95,8 +95,11 @@ def signature_warnings(value: Any, above: Path = ("signature",)) -> Iterator[War
 
 def signature_of_file(signature: SignatureDefinition) -> SignatureDefinition:
     """Return a signature as a file may give it: "optional" is for code, and one more unknown key there."""
-    inputs = tuple(attrs.evolve(field, optional=False) for field in signature.inputs)
-    return attrs.evolve(signature, inputs=inputs)
+    inputs, outputs = (
+        tuple(attrs.evolve(field, optional=False, prefix="") for field in side)
+        for side in (signature.inputs, signature.outputs)
+    )
+    return attrs.evolve(signature, inputs=inputs, outputs=outputs)
 
 
 def signature_faults(signature: SignatureDefinition | None, above: Path = ("signature",)) -> Iterator[FaultError]:

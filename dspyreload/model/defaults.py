@@ -6,14 +6,14 @@ a folder, a deeper folder more than the one around it, and that more than what i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import attrs
 import msgspec
 
 from dspyreload.model.decoding import convert, signature_faults, signature_of_file, signature_warnings, unknown_key
-from dspyreload.model.faults import FaultError, Path, Warned, quoted
+from dspyreload.model.faults import FaultError, Path, Warned, did_you_mean, quoted
 from dspyreload.model.module import DEFAULT_SIGNATURE, PredictorType, SignatureDefinition
 
 __all__ = ["BUILT_IN", "Default", "DefaultsKeys", "Scope", "effective_default", "listed_default", "parse_defaults"]
@@ -22,7 +22,7 @@ Scope = tuple[str, str]
 """What a default is for: ``("tag", "quest")``, ``("folder", "npc/town")``, or ``("", "")`` for all."""
 
 
-class Default(msgspec.Struct, frozen=True, kw_only=True):
+class Default(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What a module takes where its file says nothing.
 
     :ivar signature_name: a registered signature; ``signature``: its fields. One of the two, or neither.
@@ -42,7 +42,16 @@ class Default(msgspec.Struct, frozen=True, kw_only=True):
             signature_name=said.signature_name,
             signature=said.signature,
             predictor_type=self.predictor_type or other.predictor_type,
-            whose=said.whose,
+            whose=said.whose if own or self.predictor_type is None else f"{self.whose}, and {other.whose}",
+        )
+
+    def taken(self, *, signature: bool, predictor_type: bool) -> Default:
+        """Return the parts that a module took: what else this says is none of it."""
+        return Default(
+            signature_name=self.signature_name if signature else "",
+            signature=self.signature if signature else None,
+            predictor_type=self.predictor_type if predictor_type else None,
+            whose=self.whose,
         )
 
     def words(self) -> str:
@@ -97,6 +106,26 @@ def effective_default(listed: Default | None, names: Mapping[Scope, str], path: 
     return chosen if listed is None else listed.over(chosen)
 
 
+def folder_of(text: str) -> str:
+    """Return a folder as :func:`scopes` names it, or "" where it is none below the modules directory."""
+    parts = [part for part in text.split("/") if part not in ("", ".")]
+    return "" if ".." in parts else "/".join(parts)
+
+
+def unused(defaults: Iterable[Scope], entries: Iterable[tuple[str, tuple[str, ...]]]) -> Iterator[Warned]:
+    """Warn of defaults for folders and tags that no entry has.
+
+    :param entries: path and tags of each.
+    """
+    there = {scope for path, tags in entries for scope in scopes(path, tags)}
+    for kind, name in defaults:
+        if kind and (kind, name) not in there:
+            meant = did_you_mean(name, [other for known, other in there if known == kind])
+            what = "has the tag" if kind == "tag" else "lies in the folder"
+            mend = "" if meant else "delete it, or correct the name"
+            yield Warned(f"no listed module {what} {quoted(name)}{meant}", ("defaults", f"{kind}s", name), mend)
+
+
 def _for(scope: Scope) -> str:
     kind, name = scope
     return f" for the {kind} {quoted(name)}" if kind else ""
@@ -135,7 +164,11 @@ def parse_defaults(value: Any, warnings: list[Warned], faults: list[FaultError])
         rows: list[tuple[Scope, Any, Path, tuple[str, ...]]] = [(("", ""), keys, where, _ALL)]
         for kind, key in (("folder", "folders"), ("tag", "tags")):
             for name, row in convert(keys.get(key, {}), dict[str, Any], (*where, key)).items():
-                scope = (kind, name.strip("/") if kind == "folder" else name)
+                scope = (kind, folder_of(name) if kind == "folder" else name)
+                if scope == ("folder", ""):
+                    message = f"{quoted(name)} is no folder below the modules directory"
+                    faults.append(FaultError(message, (*where, key, name), key=True, mend="name one"))
+                    continue
                 rows.append((scope, row, (*where, key, name), _ONE))
     except FaultError as fault:
         faults.append(fault)
@@ -152,6 +185,8 @@ def parse_defaults(value: Any, warnings: list[Warned], faults: list[FaultError])
             message = '"signature" and "signature_name" are both given; delete one'
             faults.append(FaultError(message, (*place, "signature_name"), key=True))
         faults += signature_faults(one.signature, (*place, "signature"))
+        if one == DefaultKeys():
+            continue
         found[scope] = Default(
             signature_name=one.signature_name,
             signature=None if one.signature is None else signature_of_file(one.signature),

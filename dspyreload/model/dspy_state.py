@@ -7,11 +7,10 @@ near one of its copies.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from dspyreload.model.faults import FaultError, Path, Warned, counted, quoted, raise_first
+from dspyreload.model.faults import FaultError, Path, Warned, counted, did_you_mean, quoted, raise_first
 from dspyreload.model.module import SavedPredictor
 from dspyreload.model.registrations import PredictorShape, RegisteredProgram
 
@@ -149,21 +148,34 @@ def _name_faults(
     program: RegisteredProgram,
     name: str,
 ) -> Iterator[FaultError]:
-    known = ", ".join(quoted(other) if other else "one without a name" for other in shapes)
+    if parts == [""] != [*shapes]:
+        names = ", ".join(map(quoted, shapes))
+        yield FaultError(
+            f"the file holds one predictor without a name, and the program {quoted(name)} has {names}", mend=_SAVE_AGAIN
+        )
+        return
+    if [*shapes] == [""] and "" not in parts:
+        names = ", ".join(map(quoted, parts)) or "none"
+        yield FaultError(
+            f"the program {quoted(name)} is one predictor without a name, and the file has {names}", mend=_SAVE_AGAIN
+        )
+        return
+    known = ", ".join(map(quoted, shapes))
     for found in parts:
         if found in program.others or (found in predictors and found in shapes):
             continue
         if found in shapes:
             yield FaultError(f"{quoted(found)} is not what DSPy saves of a predictor", (found,), mend=_SAVE_AGAIN)
             continue
-        near = difflib.get_close_matches(found, [*shapes], n=1)
-        hint = f"; did you mean {quoted(near[0])}?" if near and near[0] else f"; it has {known}"
-        subject = f"the predictor {quoted(found)} is none" if found else "this is the state of one bare predictor, none"
-        yield FaultError(f"{subject} of the program {quoted(name)}{hint}", (found,) if found else (), key=True)
+        hint = did_you_mean(found, shapes) or f"; it has {known}"
+        yield FaultError(
+            f"the predictor {quoted(found)} is none of the program {quoted(name)}{hint}", (found,), key=True
+        )
     for wanted in shapes:
         if wanted not in parts:
-            what = f"the predictor {quoted(wanted)}" if wanted else "its one bare predictor"
-            yield FaultError(f"{what} of the program {quoted(name)} is missing", mend=_SAVE_AGAIN)
+            yield FaultError(
+                f"the predictor {quoted(wanted)} of the program {quoted(name)} is missing", mend=_SAVE_AGAIN
+            )
 
 
 def _predictor_faults(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,6 +17,7 @@ __all__ = [
     "Warned",
     "counted",
     "did_you_mean",
+    "harmless",
     "joined",
     "nearest",
     "place_words",
@@ -79,6 +81,11 @@ def shown(text: str, limit: int = 200) -> str:
     """
     clean = "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
     return clean if len(clean) <= limit else clean[: limit - 1] + "…"
+
+
+def harmless(character: str) -> bool:
+    """Say whether a character is one of those that languages are written with: spaces and joiners are."""
+    return character.isprintable() or character in "\u200c\u200d" or unicodedata.category(character) == "Zs"
 
 
 def quoted(text: Any, limit: int = 60) -> str:

@@ -37,15 +37,17 @@ def odd_values(module: OptimizedModule, signature: SignatureDefinition) -> Itera
     for index, demo in enumerate(module.demos):
         for side, values in (("inputs", demo.inputs), ("outputs", demo.outputs)):
             for name, value in values.items():
-                kind = kinds.get(name, "json")
-                fits = isinstance(value, _VALUES.get(kind, (object,))) and not (
-                    isinstance(value, bool) and kind != "bool"
-                )
-                if kind != "json" and not fits:
-                    message = (
-                        f"demo {index + 1}: {quoted(name)} is {_WORDS[kind]} in the signature, and something else here"
-                    )
-                    yield Warned(message, ("demos", index, side, name), "write it as the signature says")
+                yield from _odd(f"demo {index + 1}", name, value, kinds, ("demos", index, side, name))
+    for index, line in enumerate(module.fallback):
+        for name, value in line.items():
+            yield from _odd(f"fallback {index + 1}", name, value, kinds, ("fallback", index, name))
+
+
+def _odd(who: str, name: str, value: Any, kinds: Mapping[str, FieldType], path: Path) -> Iterator[Warned]:
+    kind = kinds.get(name, "json")
+    fits = isinstance(value, _VALUES.get(kind, (object,))) and not (isinstance(value, bool) and kind != "bool")
+    if kind != "json" and not fits:
+        yield Warned(f"{who}: {quoted(name)} must be {_WORDS[kind]}, as the signature says", path)
 
 
 def _tool_faults(module: OptimizedModule, signature: SignatureDefinition) -> Iterator[FaultError]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dspyreload.model.dspy_state import is_dspy_state
-from dspyreload.model.faults import FaultError
+from dspyreload.model.faults import FaultError, harmless
 from dspyreload.model.jsontext import parse, text_of
 
 __all__ = ["formatted"]
@@ -101,6 +101,6 @@ def _flat(value: Any) -> str:
 def _text(text: str) -> str:
     """Quote a text; what can't be seen in it is escaped, and everything else is not."""
     return _HIDDEN.sub(
-        lambda found: found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1],
+        lambda found: found[0] if harmless(found[0]) else json.dumps(found[0])[1:-1],
         json.dumps(text, ensure_ascii=False),
     )

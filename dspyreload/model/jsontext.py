@@ -34,8 +34,6 @@ _WORDS = {
     "Invalid \\escape": r"a backslash inside a text; write it as \\",
     "Invalid \\escape: ": r"a backslash inside a text; write it as \\",
     "Invalid \\uXXXX escape": r"\u must be followed by four hexadecimal digits",
-    "Illegal trailing comma before end of object": "a comma too many before the closing }",
-    "Illegal trailing comma before end of array": "a comma too many before the closing ]",
     "Extra data": "the file goes on after its end; is there one } too many?",
 }
 
@@ -107,10 +105,11 @@ def _explain(data: bytes, error: Exception) -> FaultError:
 
 def _syntax(text: str, fault: json.JSONDecodeError) -> FaultError:
     before = text[: fault.pos].rstrip()
-    if text[fault.pos : fault.pos + 1] in ("}", "]") and before.endswith(","):
-        return FaultError(
-            f"a comma too many before the closing {text[fault.pos]}", offset=len(before) - 1, mend="delete it"
-        )
+    rest = text[fault.pos :]
+    if fault.msg.startswith("Illegal trailing comma"):  # Python 3.13 and newer place it at the comma
+        before, rest = before + ",", rest[1:].lstrip()
+    if rest.startswith(("}", "]")) and before.endswith(","):
+        return FaultError(f"a comma too many before the closing {rest[0]}", offset=len(before) - 1, mend="delete it")
     if fault.msg.startswith(("Expecting property", "Expecting value")) and text.startswith(",", fault.pos):
         return FaultError("a comma too many", offset=fault.pos, mend="delete it")
     if not text[fault.pos :].strip():
@@ -129,6 +128,12 @@ def _syntax(text: str, fault: json.JSONDecodeError) -> FaultError:
         return FaultError(message, offset=fault.pos)
     if fault.msg.startswith("Expecting") and here in "\u201c\u201d\u201e\u00ab\u00bb":
         return FaultError('curly quotation marks; JSON wants straight ones: "', offset=fault.pos)
+    if not before:
+        return FaultError("this is not JSON", offset=fault.pos, mend=_LEAST)
+    if fault.msg.startswith("Expecting value") and here in "}]" and before.endswith(":"):
+        return FaultError(
+            "a value is missing after the colon", offset=len(before) - 1, mend="write one, or delete the name"
+        )
     if fault.msg.startswith("Expecting value") and here.isalpha():
         return FaultError(
             "a value is expected here: a text in double quotes, a number, true, false or null", offset=fault.pos

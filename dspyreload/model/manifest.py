@@ -12,7 +12,7 @@ import attrs
 import msgspec
 
 from dspyreload.model.decoding import convert, lacks, unknown_key
-from dspyreload.model.defaults import Default, listed_default, parse_defaults
+from dspyreload.model.defaults import Default, listed_default, parse_defaults, unused
 from dspyreload.model.faults import FaultError, Path, Warned, quoted, raise_first
 from dspyreload.model.jsontext import parse
 from dspyreload.model.module import PredictorType
@@ -186,13 +186,14 @@ def parse_manifest(data: bytes, digest: str = "") -> ModuleManifest:
             faults.append(FaultError(message, (*where, "path")))
         twin = ids.setdefault(fold(module_id), name)
         if twin != name:
-            message = f"the ids {quoted(twin)} and {quoted(name)} differ only in case; rename one"
+            message = f"the ids {quoted(twin)} and {quoted(name)} differ only in capital letters; rename one"
             faults.append(FaultError(message, where, key=True))
         for key in row:
             if key not in _KNOWN:
                 warnings.append(unknown_key(key, where, _KNOWN))
         modules[module_id] = entry
     raise_first(faults)
+    warnings += unused(defaults, [(entry.path, entry.tags) for entry in modules.values()] if defaults else ())
     return ModuleManifest(version, modules, digest, tuple(warnings), paths, tuple(defaults.values()))
 
 

@@ -142,7 +142,8 @@ def parse_module(
         metadata=file.metadata,
         fallback=file.fallback,
     )
-    return ModuleDraft(module, _text_files(file), warnings, default=default if taken else None, borrowed=borrows)
+    part = default.taken(signature=borrows, predictor_type=kind is None) if taken else None
+    return ModuleDraft(module, _text_files(file), warnings, default=part, borrowed=borrows)
 
 
 def _unknown_keys(value: Mapping[str, Any]) -> Iterator[Warned]:

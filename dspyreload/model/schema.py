@@ -89,8 +89,23 @@ def module_schema(
     """
     known = signatures or {}
     schema, definitions = _components(ModuleFile)
+    schema["properties"]["$schema"] = {"type": "string"}
     schema["allOf"] = [*_forms(), *_demonstrated(known, defaults, definitions)]
-    saved = {"properties": {"metadata": {"required": ["dependency_versions"]}}, "required": ["metadata"]}
+    keys = ["traces", "train", "demos", "signature"]
+    predictor = {"type": "object", "required": keys}
+    versions = {"type": "object", "required": ["dependency_versions"]}
+    saved = {
+        "anyOf": [
+            {"properties": {"metadata": versions}, "required": ["metadata"]},
+            {"required": keys},
+            {
+                "properties": {"metadata": {}},
+                "additionalProperties": predictor,
+                "minProperties": 1,
+                "not": {"required": ["metadata"], "maxProperties": 1},
+            },
+        ]
+    }
     return {
         "$schema": _DIALECT,
         "title": "A dspyreload module",
@@ -123,8 +138,16 @@ def manifest_schema(signatures: Iterable[str] = ()) -> dict[str, Any]:
         "type": "object",
         "properties": {
             "$schema": {"type": "string"},
-            "version": {"type": "string", "pattern": "^1(\\.|$)", "default": "1.0"},
-            "defaults": {"$ref": _DEFINED.format(name="DefaultsKeys")},
+            "version": {
+                "description": "Of the format: 1.0.",
+                "type": "string",
+                "pattern": "^1(\\.|$)",
+                "default": "1.0",
+            },
+            "defaults": {
+                "description": "What modules take that say nothing themselves.",
+                "allOf": [{"$ref": _DEFINED.format(name="DefaultsKeys")}],
+            },
             "modules": {
                 "description": "The modules that are served, by id.",
                 "type": "object",
@@ -168,7 +191,6 @@ def _components(kind: type[Any]) -> tuple[dict[str, Any], dict[str, dict[str, An
             words = {"description": _WORDS[name][key]} if key in _WORDS.get(name, ()) else {}
             # Beside a $ref, draft 7 reads nothing.
             schema["properties"][key] = {"allOf": [value], **words} if "$ref" in value else {**value, **words}
-    found[kind.__name__]["properties"]["$schema"] = {"type": "string"}
     return found.pop(kind.__name__), found
 
 

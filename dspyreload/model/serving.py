@@ -121,6 +121,10 @@ def _serve_by_signature(draft: ModuleDraft, module: OptimizedModule, registratio
     return Served(known.token if known is not None else "", tuple(odd_values(module, serving)))
 
 
+def _names(known: Iterable[str]) -> str:
+    return ", ".join(quoted(name) for name in sorted(known) if name) or "none"
+
+
 def _near(name: str, known: Iterable[str]) -> str:
     near = nearest(name, known)
     return f" (did you mean {quoted(near)}?)" if near is not None else ""
@@ -165,7 +169,7 @@ def check_lm(entry: ModuleEntry, registrations: Registrations) -> Iterator[Warne
     bounds = registrations.lms.get(name)
     if bounds is None:
         if name:
-            hint = did_you_mean(name, filter(None, registrations.lms))
+            hint = did_you_mean(name, filter(None, registrations.lms)) or f"; there are {_names(registrations.lms)}"
             raise FaultError(f'{here} has "lm": {quoted(name)}, and there is no LM of that name{hint}')
         return
     which = f"the LM {quoted(name)}" if name else "the LM"
