@@ -25,14 +25,17 @@ __all__ = ["main"]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
 
-    :return: the exit status: 0 where all is well, 1 where a file has a fault or the directory can't be read.
+    :return: the exit status: 0 where all is well, 1 where a file has a fault or the directory can't be read, 2 where
+        the result can't be printed.
     """
     options = _parser().parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a locale that lacks a letter is no reason to crash
     try:
-        return int(options.run(options))
+        status = int(options.run(options))
+        sys.stdout.flush()
+        return status
     except RootMissing as error:
         words = absent(options.directory) or f"{shown(options.directory)} can't be looked at: {error}"
         print(f"dspyreload: {words}", file=sys.stderr)
@@ -42,6 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"dspyreload: {shown(str(error), 500)}", file=sys.stderr)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:  # the disk that the output goes to is full
+        print(f"dspyreload: the result can't be written: {error.strerror or error}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 2
     return 1
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
@@ -12,14 +11,15 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.python.failure import Failure
 
 from dspyreload.commands.asking import Asked, Questions
+from dspyreload.commands.failures import failure_words
+from dspyreload.commands.fields import typed_field
 from dspyreload.commands.saves import Line
 from dspyreload.commands.screen import Screen
 from dspyreload.commands.speech import Speech, told
 from dspyreload.engine import DSPyEngine
 from dspyreload.errors import DSPyReloadError, LMFailed, UnknownModule
-from dspyreload.lm.demos import NAME as DEMOS
 from dspyreload.lm.reply import Reply
-from dspyreload.model.faults import did_you_mean, shown
+from dspyreload.model.faults import did_you_mean, nearest, quoted, shown
 from dspyreload.model.snapshot import ModuleVersion
 from dspyreload.talk.leases import Lease
 
@@ -36,14 +36,13 @@ COMMANDS: Mapping[str, str] = {
     "/quit": "leave (also: Ctrl-D)",
 }
 
-_MODEL = re.compile(r"^\[[^\]]*\] ")  # DSPy names the model in front of what it says
-
 
 class Conversation:
     """One writer, one module at a time.
 
     :param module_id: whom the writer talks to first; None for the first by name.
     :param lm_name: what answers where a module does not choose: the name of a language model.
+    :ivar failed: whether a question had no answer.
     """
 
     def __init__(self, engine: DSPyEngine, screen: Screen, module_id: str | None, lm_name: str) -> None:
@@ -55,6 +54,7 @@ class Conversation:
         self._before: Lease | None = None  # the last one that held another version of this module
         self._running: Deferred[Any] | None = None
         self._held_lines: list[Line] = []
+        self.failed = False
 
     # What is going on
 
@@ -80,6 +80,11 @@ class Conversation:
         signature = self.engine.fields(version)
         sides = f"{', '.join(signature.input_names())} → {', '.join(signature.output_names()) or '...'}"
         self.screen.line((version.module_id, "bold"), (f" {version.version[:4]} ({sides})", "dim"))
+        typed = typed_field(signature)
+        if typed is None:
+            self.screen.line(("it has no input for what you type: /set its fields, then /again", "yellow"))
+        elif typed != "player_message":
+            self.screen.line((f"what you type is its {typed}", "dim"))
         _inputs, lacking = self._questions.fields.fill(signature, version.module(), "")
         for name in lacking:
             self.screen.line((f"it needs {name}: /set {name} ...", "yellow"))
@@ -140,6 +145,7 @@ class Conversation:
         except (ValueError, UnknownModule) as error:
             self.screen.line((str(error), "yellow"))
         except (DSPyReloadError, CancelledError, asyncio.CancelledError) as error:
+            self.failed = True
             self.screen.line((_no_answer(error), "red"))
         finally:
             self._running = None
@@ -259,7 +265,7 @@ class Conversation:
                 style = "bold" if mark == "*" else ""
                 self.screen.line((f"{mark} {module_id} ", style), (version.version[:4], "dim"))
             return
-        self.module_id = self.named(rest)
+        self.module_id = self._named_in_talk(rest)
         self._asked = self._before = None
         self._questions.forget()
         self._introduce()
@@ -280,6 +286,19 @@ class Conversation:
             raise ValueError(f"{shown(name)} is the end of {', '.join(ends)}; say which")
         raise UnknownModule(name, snapshot)
 
+    def _named_in_talk(self, name: str) -> str:
+        """Return the id that was meant by a name that was typed.
+
+        :raises ValueError: where there is none, in words.
+        """
+        try:
+            return self.named(name)
+        except UnknownModule:
+            ends = {module_id.rpartition(".")[2].casefold(): module_id for module_id in self._live().snapshot}
+            near = nearest(name.rpartition(".")[2].casefold(), ends)
+            hint = f"; did you mean {quoted(ends[near])}?" if near is not None else "; /module shows them"
+            raise ValueError(f"there is no character {quoted(name)}{hint}") from None
+
     async def _forget(self, _rest: str) -> None:
         self._questions.forget()
         if self._asked is not None:
@@ -298,8 +317,7 @@ def _no_answer(error: BaseException | None) -> str:
         return "given up"
     if not isinstance(error, LMFailed):
         return f"no answer: {error}"
-    hint = " with --lm, such as --lm openai/gpt-4o-mini" if error.lm == DEMOS else ""
-    return f"no answer: {_MODEL.sub('', error.reason)}{hint}"
+    return f"no answer: {failure_words(error.lm, error.reason)}"
 
 
 def _content(content: Any) -> str:

@@ -49,6 +49,11 @@ def value_of(field: FieldDefinition, text: str) -> Any:
     return value
 
 
+def _says(field: FieldDefinition) -> bool:
+    """Say whether a field is described; DSPy gives one without a description its own name."""
+    return field.description not in ("", f"${{{field.name}}}")
+
+
 def _refuse(constant: str) -> Any:
     raise ValueError(constant)  # NaN and the infinities are no JSON
 
@@ -117,5 +122,5 @@ class Fields:
                 words = f"{quoted(filled[field.name], 100)} (from the first demonstration)"
             else:
                 words = "left out"
-            lines.append((field.name, words + (f"    [{shown(field.description)}]" if field.description else "")))
+            lines.append((field.name, words + (f"    [{shown(field.description)}]" if _says(field) else "")))
         return lines

@@ -8,14 +8,14 @@ import sys
 
 from dspyreload.commands.offline import add_directory, check_directory_named
 from dspyreload.config import HotReloadConfig
-from dspyreload.disk.judge import default_id, faults_of
+from dspyreload.disk.judge import faults_of
 from dspyreload.disk.reading import ReadFault, read_file, stat_file
 from dspyreload.disk.tree import list_tree
 from dspyreload.disk.writing import replace_file
 from dspyreload.errors import HotReloadFailed
 from dspyreload.model.faults import FaultError, counted, joined, shown
 from dspyreload.model.formatted import formatted
-from dspyreload.model.manifest import MANIFEST, ModuleManifest, parse_manifest
+from dspyreload.model.manifest import MANIFEST, ModuleManifest, default_id, parse_manifest
 from dspyreload.model.module_file import parse_module
 
 __all__ = ["add_fmt"]
@@ -49,7 +49,11 @@ def _fmt(options: argparse.Namespace) -> int:
     verb = "would be formatted" if options.check else "formatted"
     for path in changed:
         print(f"{shown(path, 300)}: {verb}")
-    print(f"{counted(len(paths), 'module')}: {len(changed)} {verb}, {failed} left as they are", file=sys.stderr)
+    rest = len(paths) - len(changed) - failed
+    told = f"{len(changed)} {verb}, {rest} in this form already, {failed} with a fault"
+    print(f"{counted(len(paths), 'module')}: {told}", file=sys.stderr)
+    for path in sorted(listing.files.keys() - set(paths)):
+        print(f"{shown(path, 300)}: {MANIFEST} does not list it, and it is left as it is", file=sys.stderr)
     hashed = [path for path in changed if manifest is not None and manifest[manifest.paths[path]].hash is not None]
     if hashed and not options.check:
         print(

@@ -82,14 +82,13 @@ def add_init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _init(options: argparse.Namespace) -> int:
-    files = {MANIFEST: _manifest()}
-    files |= {path: formatted(json.dumps(module).encode()) for path, module in _FILES.items()}
-    files |= _TEXTS
+    directory = options.directory
+    begun = options.vscode and bool(_modules_in(directory))  # then the editor's files alone are added
+    files = {} if begun else _modules()
     if options.vscode:
         files[".vscode/settings.json"] = json.dumps(_SETTINGS, indent=2) + "\n"
-        files |= schema_texts(None, NOTHING)
-    directory = options.directory
-    _check_empty(directory, files)
+        files |= schema_texts(directory if begun else None, NOTHING)
+    _check_new(directory, files, begun=begun)
     made: list[str] = []
     try:
         for path, text in files.items():
@@ -101,8 +100,22 @@ def _init(options: argparse.Namespace) -> int:
         raise
     for path in made:
         print(os.path.join(shown(directory), path))
-    print(f"next: dspyreload talk {shlex.quote(shown(directory))} npc.smith")
+    if not begun:
+        print(f"next: dspyreload talk {shlex.quote(shown(directory))} npc.smith")
     return 0
+
+
+def _modules() -> dict[str, str]:
+    files = {MANIFEST: _manifest()}
+    files |= {path: formatted(json.dumps(module).encode()) for path, module in _FILES.items()}
+    return files | _TEXTS
+
+
+def _modules_in(directory: str) -> list[str]:
+    config = HotReloadConfig()
+    root = os.path.realpath(directory)
+    manifest = [MANIFEST] if os.path.lexists(os.path.join(root, MANIFEST)) else []
+    return manifest + sorted(list_tree(root, config.watch_extensions, config.max_files).files)
 
 
 def _manifest() -> str:
@@ -114,13 +127,12 @@ def _manifest() -> str:
     return '{\n  "version": "1.0",\n  "modules": {\n' + ",\n".join(rows) + "\n  }\n}\n"
 
 
-def _check_empty(directory: str, files: dict[str, str]) -> None:
+def _check_new(directory: str, files: dict[str, str], *, begun: bool) -> None:
+    """Refuse to write over anything, and to hide modules that are there behind a manifest that does not list them."""
     if os.path.exists(directory) and not os.path.isdir(directory):
         raise DSPyReloadError(f"{shown(directory)} is a file; name a directory")
     there = [path for path in files if os.path.lexists(os.path.join(directory, path))]
-    config = HotReloadConfig()
-    modules = list_tree(os.path.realpath(directory), config.watch_extensions, config.max_files).files
-    found = there or sorted(modules)[:1]  # a manifest would hide the modules that are there
+    found = there or ([] if begun else _modules_in(directory))
     if found:
         raise DSPyReloadError(
             f"{os.path.join(shown(directory), shown(found[0]))} is there already; nothing was written."

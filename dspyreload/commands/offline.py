@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import sys
 from collections.abc import Callable
 
 import attrs
@@ -64,5 +66,6 @@ def registered(setup: str | None, lm_config: str | None, directory: str) -> tupl
         raise DSPyReloadError(fault)
     engine = DSPyEngine(directory, load=False)
     engine.offline = True
-    run_setup(setup, engine)
+    with contextlib.redirect_stdout(sys.stderr):  # what the game prints is no part of the result
+        run_setup(setup, engine)
     return attrs.evolve(engine.registrations(), lms=bounds), engine.validators.verdict

@@ -45,7 +45,7 @@ class Words(Completer):
         text = document.text_before_cursor
         word = text.rpartition(" ")[2]
         for name, meaning in self._complete(text):
-            if name.startswith(word):
+            if name.startswith(word) or name.rpartition(".")[2].startswith(word):
                 yield Completion(name, -len(word), display_meta=meaning)
 
 

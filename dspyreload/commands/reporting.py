@@ -62,7 +62,8 @@ def summary(report: Report) -> str:
         count = _counts(report, level)
         where = f" in {counted(len(count), 'file')}" if count else ""
         told.append(f"{counted(count.total(), level)}{where}")
-    return f"{counted(len(report.modules), 'module')} checked: {', '.join(told)}"
+    empty = "" if report.modules or report.remarks else "; no module is here: name the directory that has them"
+    return f"{counted(len(report.modules), 'module')} checked: {', '.join(told)}{empty}"
 
 
 def as_json(report: Report) -> str:

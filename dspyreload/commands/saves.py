@@ -41,6 +41,8 @@ class Saves:
     :param tell: told of each save.
     :param spoken: gives the id of the module that the writer talks to, or None.
     :param before: the version of each module so far, by id.
+    :param has_manifest: says whether one is in force.
+    :param told: faults that the writer knows of: path, line and column.
     """
 
     def __init__(
@@ -49,8 +51,12 @@ class Saves:
         tell: Callable[[Line], None],
         spoken: Callable[[], str | None],
         before: Mapping[str, str] | None = None,
+        has_manifest: Callable[[], bool] = lambda: True,
+        told: Iterable[tuple[str, int | None, int | None]] = (),
     ) -> None:
-        self._tell, self._spoken = tell, spoken
+        self._tell, self._spoken, self._has_manifest = tell, spoken, has_manifest
+        self._notes: list[str] = []
+        self._told = set(told)
         self._events: list[HotReloadEvent] = []
         self._warnings: list[str] = []
         self._broken: set[str] = set()
@@ -59,6 +65,9 @@ class Saves:
 
     def on_event(self, event: HotReloadEvent) -> None:
         """Take an event of the service."""
+        if isinstance(event, ReloadError) and (event.path, event.line, event.column) in self._told:
+            self._told.discard((event.path, event.line, event.column))  # said at the beginning
+            return
         self._events.append(event)
         self._window.hint()
 
@@ -67,12 +76,21 @@ class Saves:
         self._warnings.append(warning)
         self._window.hint()
 
+    def on_note(self, note: str) -> None:
+        """Take what else there is to tell."""
+        self._notes.append(note)
+        self._window.hint()
+
     def flush(self) -> None:
         """Tell of what was gathered."""
         self._window.cancel()
         events, self._events = self._events, []
         warnings, self._warnings = self._warnings, []
-        line = line_of(events, warnings, self._spoken(), self._before, self._broken)
+        notes, self._notes = self._notes, []
+        if any(isinstance(event, ManifestChanged) for event in events) and not self._has_manifest():
+            events = [event for event in events if not isinstance(event, ManifestChanged)]
+            notes.append(f"{MANIFEST} is gone: every .json file is a module now")
+        line = line_of(events, warnings, self._spoken(), self._before, self._broken, notes)
         for event in events:
             if isinstance(event, ModuleChanged):
                 self._before[event.module_id] = event.version
@@ -93,12 +111,14 @@ def line_of(
     spoken: str | None,
     before: dict[str, str],
     broken: set[str],
+    notes: Iterable[str] = (),
 ) -> Line | None:
     """Return what to tell of the events of one save, or None for nothing.
 
     :param warnings: what is odd about the files.
     :param spoken: the id of the module that the writer talks to.
     :param before: the version of each module before, by id. ``broken``: ids whose file was broken.
+    :param notes: what else there is to tell.
     """
     kinds: dict[type[Any], list[Any]] = {}
     for event in events:
@@ -107,8 +127,10 @@ def line_of(
     parts = [_errors(errors, spoken)] if errors else []
     parts += [_changes(found, spoken, before) for found in (kinds.get(ModuleChanged),) if found]
     parts += [_manifest(event) for event in kinds.get(ManifestChanged, ())]
-    parts += [_deleted(found, spoken) for found in (kinds.get(ModuleDeleted),) if found]
+    unlisted = {name for event in kinds.get(ManifestChanged, ()) for name in event.removed}
+    parts += [_deleted(found, spoken, unlisted) for found in (kinds.get(ModuleDeleted),) if found]
     parts += [_skip(event, broken) for event in kinds.get(ModuleSkipped, ()) if event.module_id in {spoken} | broken]
+    parts += notes
     parts += [f"warning: {warning}" for warning in warnings]
     if not parts:
         return None
@@ -116,8 +138,8 @@ def line_of(
 
 
 def _errors(errors: list[ReloadError], spoken: str | None) -> str:
-    first = min(errors, key=lambda event: (event.module_id != spoken, event.path))
-    more = f"{counted(len(errors) - 1, 'more file')} likewise" if len(errors) > 1 else ""
+    first = min(errors, key=lambda event: (event.module_id != spoken, event.path != MANIFEST, event.path))
+    more = f"{counted(len(errors) - 1, 'more file')} with a fault" if len(errors) > 1 else ""
     return f"{shown(first.where, 300)}: {joined(first.error, first.mend, more, _still(first))}"
 
 
@@ -132,7 +154,9 @@ def _still(event: ReloadError) -> str:
 def _changes(changed: list[ModuleChanged], spoken: str | None, before: dict[str, str]) -> str:
     first = min(changed, key=lambda event: (event.module_id != spoken, event.module_id))
     was = before.get(first.module_id)
-    one = f"{shown(first.module_id)} is live: {first.version[:4]}{f' (was {was[:4]})' if was is not None else ''}"
+    one = f"{shown(first.module_id)} is live: {first.version[:4]}"
+    if was not in (None, first.version):
+        one += f" (was {str(was)[:4]})"
     return f"{one}, and {counted(len(changed) - 1, 'more module')}" if len(changed) > 1 else one
 
 
@@ -142,12 +166,11 @@ def _manifest(event: ManifestChanged) -> str:
     return f"{MANIFEST} is live: {told or 'the same modules'}"
 
 
-def _deleted(deleted: list[ModuleDeleted], spoken: str | None) -> str:
+def _deleted(deleted: list[ModuleDeleted], spoken: str | None, unlisted: set[str]) -> str:
     first = min(deleted, key=lambda event: (event.module_id != spoken, event.module_id))
-    if len(deleted) > 1:
-        more = counted(len(deleted) - 1, "more module")
-        return f"{shown(first.module_id)} and {more} are gone: their files are, or their entries"
-    return f"{shown(first.module_id)} is gone: its file is, or its entry"
+    more = f" and {counted(len(deleted) - 1, 'more module')} are" if len(deleted) > 1 else " is"
+    why = f"{MANIFEST} no longer lists" if first.module_id in unlisted else "there is no file for"
+    return f"{shown(first.module_id)}{more} gone: {why} {'them' if len(deleted) > 1 else 'it'}"
 
 
 def _skip(event: ModuleSkipped, broken: set[str]) -> str:

@@ -58,6 +58,10 @@ class Screen:
         """Print a piece of a text that is still being said."""
         self._write(clean(text))
 
+    def said(self, text: str) -> None:
+        """Print a piece of what a language model says; further lines are indented: none can look like the prompt."""
+        self._write(clean(text).replace("\n", "\n    "))
+
     def beside(self, left: tuple[str, str], right: tuple[str, str]) -> None:
         """Print two texts beside each other, each under its title."""
         table = Table(expand=True, box=box.ROUNDED)

@@ -11,16 +11,17 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, global
 from twisted.python.failure import Failure
 
 from dspyreload.commands.conversation import COMMANDS, Conversation
-from dspyreload.commands.prompting import Prompt, prompt_for
+from dspyreload.commands.prompting import PipePrompt, Prompt, prompt_for
 from dspyreload.commands.saves import Line, Saves
 from dspyreload.commands.screen import Screen
 from dspyreload.config import HotReloadConfig
-from dspyreload.disk.check import Report, check_directory
+from dspyreload.disk.check import Remark, Report, check_directory
 from dspyreload.engine import DSPyEngine
 from dspyreload.errors import DSPyReloadError, EngineClosed, UnknownModule
 from dspyreload.live.service import HotReloadService
 from dspyreload.lm.demos import NAME as DEMOS
 from dspyreload.model.faults import joined, shown
+from dspyreload.model.manifest import MANIFEST
 
 __all__ = ["Session"]
 
@@ -81,22 +82,38 @@ class Session:
         report = check_directory(self._engine.directory, self._config, self._engine.registrations())
         faults = [remark for remark in report.remarks if remark.level == "fault" or remark.path in report.silent]
         talk = self._talk = Conversation(self._engine, self._screen, None, self._lm)
-        talk.module_id = self._whom(talk, report)
+        try:
+            talk.module_id = self._whom(talk, report)
+        except UnknownModule:
+            self._tell_faults(talk, faults)
+            raise
         if self._lm == DEMOS:
             words = "the demonstrations answer; for a language model, --lm NAME, such as --lm openai/gpt-4o-mini"
             self._screen.line((words, "dim"))
         talk.greet()
+        self._tell_faults(talk, faults)
+        before = {module_id: version.version for module_id, version in self._engine.snapshot.items()}
+        self._saves = saves = Saves(
+            reactor,
+            talk.tell,
+            lambda: talk.module_id,
+            before,
+            lambda: self._engine.snapshot.manifest is not None,
+            [(fault.path, fault.line, fault.column) for fault in faults],
+        )
+        self._service.subscribe(saves.on_event)
+        while (line := await self._prompt.read()) is not None:
+            if not await talk.take(line):
+                break
+        if talk.failed and isinstance(self._prompt, PipePrompt):
+            self._status = 1  # a script may ask whether all was answered
+
+    def _tell_faults(self, talk: Conversation, faults: list[Remark]) -> None:
         for fault in faults[:_MOST_FAULTS]:
             words = joined(fault.message, fault.mend)
             talk.tell(Line(f"{shown(fault.path, 300)}:{fault.line}:{fault.column}: {words}", bad=True))
         if len(faults) > _MOST_FAULTS:
             talk.tell(Line(f"{len(faults) - _MOST_FAULTS} more faults: dspyreload check shows them", bad=True))
-        before = {module_id: version.version for module_id, version in self._engine.snapshot.items()}
-        self._saves = saves = Saves(reactor, talk.tell, lambda: talk.module_id, before)
-        self._service.subscribe(saves.on_event)
-        while (line := await self._prompt.read()) is not None:
-            if not await talk.take(line):
-                break
 
     def _whom(self, talk: Conversation, report: Report) -> str | None:
         if self._module is None:
@@ -133,7 +150,9 @@ class Session:
 
     def _log(self, event: LogEvent) -> None:
         """Show what nothing else shows: what is odd about a file, and what fails."""
-        if event.get("log_level", LogLevel.info) < LogLevel.warn:
+        if event.get("whole") == MANIFEST and self._saves is not None:
+            self._saves.on_note(f"{MANIFEST} is whole again, as it was before")
+        if "remark" not in event and event.get("log_level", LogLevel.info) < LogLevel.warn:
             return
         if "remark" in event:
             where = ":".join(str(part) for part in (event.get("path"), event.get("line")) if part is not None)

@@ -6,6 +6,7 @@ import json
 import re
 from typing import Any
 
+from dspyreload.commands.failures import failure_words
 from dspyreload.commands.screen import Screen
 from dspyreload.lm.reply import Chunk, Reply
 
@@ -38,7 +39,7 @@ class Speech:
             self._screen.line((f"  {chunk.field}: ", "dim"), end="")
             self._field = chunk.field
             self._heard.add(chunk.field)
-        self._screen.raw(chunk.text)
+        self._screen.said(chunk.text)
 
     def _begin(self, lm: str) -> None:
         self._screen.line((f"[{self._version} {lm}] ", "cyan"), (f"{self._who}: ", "bold"), end="")
@@ -88,7 +89,7 @@ def told(reply: Reply) -> str:
 
 
 def _instead(reply: Reply) -> str:
-    return f"the language model could not: {reply.reason}"
+    return f"the language model could not: {failure_words('', reply.reason)}"
 
 
 def _value(value: Any) -> str:

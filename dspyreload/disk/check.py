@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterator
 import attrs
 
 from dspyreload.config import HotReloadConfig
-from dspyreload.disk.judge import default_id
 from dspyreload.disk.scan import Request, look
 from dspyreload.model.events import ReloadError
 from dspyreload.model.faults import Fault
 from dspyreload.model.finding import Kind, Known, Look
-from dspyreload.model.manifest import MANIFEST
+from dspyreload.model.manifest import MANIFEST, default_id
 from dspyreload.model.plan import Plan, make_plan
 from dspyreload.model.registrations import NOTHING, Registrations
 from dspyreload.model.snapshot import EMPTY, ModuleVersion
@@ -116,6 +115,8 @@ def _faults(plan: Plan, seen: Look) -> dict[str, list[Fault]]:
     for path, finding in seen.findings.items():
         if finding.kind is Kind.BROKEN and finding.fault is not None:
             faults[path] = [finding.fault, *finding.more]
+        elif finding.kind is Kind.MISSING and finding.entry is None:  # it is listed, and can't be opened
+            faults[path] = [Fault("this is a link that leads nowhere", mend="delete it, or mend where it leads")]
     if seen.manifest is not None and seen.manifest.fault is not None:
         faults[MANIFEST] = [seen.manifest.fault, *seen.manifest.more]
     return faults

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 
 from dspyreload.disk.judge import faults_of
 from dspyreload.disk.reading import FileRead, ReadFault, read_file
@@ -11,16 +12,18 @@ from dspyreload.disk.writing import replace_file
 from dspyreload.errors import HotReloadFailed
 from dspyreload.model.faults import FaultError, Path, joined, shown
 from dspyreload.model.jsontext import Place, text_of, walk
-from dspyreload.model.manifest import MANIFEST, ModuleManifest, parse_manifest
+from dspyreload.model.manifest import MANIFEST, ModuleManifest, default_id, parse_manifest
+from dspyreload.model.module_file import parse_module
 
 __all__ = ["list_hashes"]
 
 
-def list_hashes(directory: str | os.PathLike[str], limit: int) -> list[tuple[str, str]]:
+def list_hashes(directory: str | os.PathLike[str], limit: int, *, clear: bool = False) -> list[tuple[str, str]]:
     """Write ``sha256:`` and the digest of each listed file into ``manifest.json``, by one rename.
 
+    :param clear: write null in their place, so that files can be edited again.
     :return: each path with what was done, in the order of the manifest.
-    :raises HotReloadFailed: where the manifest, or a file that it lists, can't be read; then nothing is written.
+    :raises HotReloadFailed: where the manifest, or a file that it lists, has a fault; then nothing is written.
     """
     root = os.path.realpath(directory)
     read = _read(root, MANIFEST, limit)
@@ -31,13 +34,13 @@ def list_hashes(directory: str | os.PathLike[str], limit: int) -> list[tuple[str
         raise HotReloadFailed(
             f"{MANIFEST}:{fault.line or 1}:{fault.column or 1}", joined(fault.message, fault.mend)
         ) from None
-    digests = {name: _read(root, entry.path, limit).digest for name, entry in manifest.modules.items()}
+    digests = {name: None if clear else _checked(root, entry.path, limit) for name, entry in manifest.modules.items()}
     text = text_of(read.data)
     changed = _rewritten(text, manifest, digests)
     if changed != text:
         replace_file(root, MANIFEST, changed)
     return [
-        (entry.path, "as it was" if entry.hash == digests[name] else f"sha256:{digests[name][:12]}… listed")
+        (entry.path, "as it was" if entry.hash == digests[name] else _told(digests[name]))
         for name, entry in manifest.modules.items()
     ]
 
@@ -54,14 +57,30 @@ def _read(root: str, path: str, limit: int) -> FileRead:
         raise HotReloadFailed(shown(path), joined(fault.message, mend)) from None
 
 
-def _rewritten(text: str, manifest: ModuleManifest, digests: dict[str, str]) -> str:
+def _told(digest: str | None) -> str:
+    return "no hash listed" if digest is None else f"sha256:{digest[:12]}… listed"
+
+
+def _checked(root: str, path: str, limit: int) -> str:
+    """Return the digest of a module's file that can be served by itself."""
+    read = _read(root, path, limit)
+    try:
+        parse_module(read.data, default_id(path))
+    except FaultError as error:
+        fault = faults_of(error, read.data)[0]
+        where = f"{shown(path)}:{fault.line or 1}:{fault.column or 1}"
+        raise HotReloadFailed(where, joined(fault.message, fault.mend)) from None
+    return read.digest
+
+
+def _rewritten(text: str, manifest: ModuleManifest, digests: Mapping[str, str | None]) -> str:
     """Put the digests into the text: in place of each "hash", or after the "path" of an entry that has none."""
     places: dict[Path, Place] = {place.path: place for place in walk(text)}
     edits: list[tuple[int, int, str]] = []
     for module_id, digest in digests.items():
         if manifest[module_id].hash == digest:
             continue
-        value = json.dumps(f"sha256:{digest}")
+        value = "null" if digest is None else json.dumps(f"sha256:{digest}")
         listed = places.get(("modules", module_id, "hash"))
         if listed is not None:
             edits.append((listed.start, listed.end, value))

@@ -14,13 +14,13 @@ from dspyreload.model.defaults import effective_default
 from dspyreload.model.faults import Fault, FaultError, Path, Warned, did_you_mean, quoted, shown
 from dspyreload.model.finding import Finding, Kind, Stamp
 from dspyreload.model.jsontext import Places, line_column, text_of
-from dspyreload.model.manifest import ModuleEntry, composed, relative_path
+from dspyreload.model.manifest import ModuleEntry, composed, default_id, relative_path
 from dspyreload.model.module_file import ModuleDraft, TextFiles, parse_included, parse_module
 from dspyreload.model.registrations import Registrations
 from dspyreload.model.serving import Waits, check_lm, judged_by, serve
 from dspyreload.model.snapshot import ModuleVersion
 
-__all__ = ["Source", "default_id", "faults_of", "judge", "refreshed", "warnings_of"]
+__all__ = ["Source", "faults_of", "judge", "refreshed", "warnings_of"]
 
 _MOST_TEXT_FILES = 64
 _PICKLES = (".pkl", ".pickle")
@@ -63,20 +63,16 @@ class Source:
         return did_you_mean(name, known)
 
 
-def default_id(path: str) -> str:
-    """Return the id of a file that names none: ``npc/dialogue_casual.json`` is ``npc.dialogue_casual``."""
-    return composed(posixpath.splitext(path)[0].replace("/", "."))
-
-
 def faults_of(error: FaultError, data: bytes) -> tuple[Fault, ...]:
     """Find the lines and columns of a file's faults; slow, and only done when there are some."""
-    text = _text(data)
-    places = Places(text)
+    text, faults = _text(data), (error, *error.others)
+    # Only a text that was accepted has places; to look for some in one that is no JSON could take all of the memory.
+    places = Places(text if any(fault.offset is None for fault in faults) else "")
     return tuple(
         places.fault(fault.message, fault.path, key=fault.key, mend=fault.mend)
         if fault.offset is None
         else Fault(fault.message, *line_column(text, fault.offset), fault.mend)
-        for fault in (error, *error.others)
+        for fault in faults
     )
 
 
@@ -275,6 +271,8 @@ class _Judging:
             self._gather(included.text_files, (*chain, path), place)
         if text.strip():
             self.texts.append(text)
+        elif included is None:
+            self.warnings += (Warned(f"the file {quoted(path)} is empty", place, "write something into it"),)
 
     def _inside(self, error: FaultError, path: str, place: Path) -> FaultError:
         """Tell of a fault of an included file where the module's own file names what led to it."""

@@ -142,7 +142,10 @@ def _asides(log: Logger, plan: Plan) -> None:
             say("{count} more remarks of this kind", count=len(remarks) - _MOST_LINES)
     for module_id in plan.mended[:_MOST_LINES]:
         log.info(
-            "{shown_id} is whole again, and is what serves already", shown_id=shown(module_id), module_id=module_id
+            "{shown_id} is whole again, and is what serves already",
+            shown_id=shown(module_id),
+            module_id=module_id,
+            whole=module_id,
         )
     for skip in plan.skipped[:_MOST_LINES]:
         log.debug(

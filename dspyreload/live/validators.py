@@ -196,8 +196,11 @@ class Validators:
 
     def _ask(self, rule: _Rule, path: str, hearing: _Hearing, module: OptimizedModule) -> None:
         in_thread = rule.thread and not self._offline
+        started = self._reactor().seconds()
         answer = (self._in_thread if in_thread else _call)(rule.validator, module)
         if answer.called and not isinstance(answer.result, (Failure, Deferred)):
+            if self._reactor().seconds() - started > rule.timeout:  # it held up the reactor all that time
+                hearing.verdict = _too_late(rule)
             return
         hearing.running.append(answer)
         limit = self._reactor().callLater(rule.timeout, self._late, rule, hearing, path)
@@ -206,9 +209,7 @@ class Validators:
 
     def _late(self, rule: _Rule, hearing: _Hearing, path: str) -> None:
         if hearing.verdict is None:
-            hearing.verdict = (
-                f"its own check did not answer within {rule.timeout:g} s; save again, or tell who keeps the game"
-            )
+            hearing.verdict = _too_late(rule)
         self._settle(path, hearing, late=True)
 
     def _refused(self, failure: Failure, hearing: _Hearing) -> None:
@@ -273,3 +274,7 @@ class Validators:
 
 def _call(validator: Validator, module: OptimizedModule) -> Deferred[Any]:
     return maybeDeferred(validator, module)
+
+
+def _too_late(rule: _Rule) -> str:
+    return f"its own check did not answer within {rule.timeout:g} s; save again, or tell who keeps the game"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import attrs
@@ -30,7 +30,7 @@ def convert(value: Any, kind: type[Any], path: Path = ()) -> Any:
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        raise _in_words(str(error), path) from None
+        raise _in_words(str(error), path, value) from None
 
 
 _MISSING = re.compile(r"Object missing required field `(\w+)`")
@@ -39,7 +39,7 @@ _ENUM = re.compile(r"Invalid enum value (.+)")
 _RANGE = re.compile(r"Integer value out of range|Number out of range")
 
 
-def _in_words(message: str, above: Path) -> FaultError:
+def _in_words(message: str, above: Path, value: Any) -> FaultError:
     message, _, where = message.partition(" - at `")
     path = above + tuple(
         int(index) if index else name for name, index in re.findall(r"\.(\w+)|\[(\d+)\]", where.rstrip("`"))
@@ -47,7 +47,7 @@ def _in_words(message: str, above: Path) -> FaultError:
     ) if where else above  # fmt: skip
     name = place_words(path) or "the file"
     if found := _MISSING.match(message):
-        return lacks(name, found[1], path)
+        return lacks(name, found[1], path, given=_at(value, path[len(above) :]))
     if found := _EXPECTED.match(message):
         wanted = " or ".join(_NAMES.get(kind.strip(), kind.strip()) for kind in found[1].split("|"))
         mend = "put it in double quotes" if found[1] == "str" and found[2] in ("int", "float", "bool") else ""
@@ -61,12 +61,22 @@ def _in_words(message: str, above: Path) -> FaultError:
     return FaultError(f"{name} is not what is expected here", path)
 
 
-def lacks(name: str, key: str, path: Path = (), *, given: Mapping[str, Any] | None = None) -> FaultError:
+def _at(value: Any, path: Path) -> Iterable[str]:
+    """Return the keys of the object at a place, as far as there is one."""
+    for part in path:
+        try:
+            value = value[part]
+        except (LookupError, TypeError):
+            return ()
+    return value if isinstance(value, dict) else ()
+
+
+def lacks(name: str, key: str, path: Path = (), *, given: Iterable[str] = ()) -> FaultError:
     """Return the fault of a key that is missing.
 
     :param given: what stands there in its place; perhaps one of these keys is it, misspelt.
     """
-    near = nearest(key, given or ())
+    near = nearest(key, given)
     if near is not None:
         return FaultError(f'{name} lacks "{key}"; is it what {quoted(near)} should be?', (*path, near), key=True)
     return FaultError(f'{name} lacks "{key}"', path, mend=f'add "{key}" to it')

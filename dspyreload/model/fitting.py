@@ -26,6 +26,9 @@ def check_demos(module: OptimizedModule, signature: SignatureDefinition) -> None
 _VALUES: dict[FieldType, tuple[type, ...]] = {
     "string": (str,), "int": (int,), "float": (int, float), "bool": (bool,), "list": (list,),
 }  # fmt: skip
+_EXAMPLES: dict[FieldType, str] = {
+    "string": '"..."', "int": "0", "float": "0.5", "bool": "true", "list": "[]", "json": "{}",
+}  # fmt: skip
 _WORDS: dict[FieldType, str] = {
     "string": "text", "int": "a whole number", "float": "a number", "bool": "true or false", "list": "a list",
 }  # fmt: skip
@@ -70,23 +73,30 @@ def _thought_faults(module: OptimizedModule, signature: SignatureDefinition) -> 
 
 def _demo_faults(module: OptimizedModule, signature: SignatureDefinition) -> Iterator[FaultError]:
     inputs, outputs = signature.input_names(), signature.output_names()
+    examples = {field.name: _EXAMPLES[field.field_type] for field in (*signature.inputs, *signature.outputs)}
     needed = [field.name for field in signature.inputs if not field.optional]
     said = [field.name for field in signature.outputs if not field.optional]
     thinks = module.predictor_type == "chain_of_thought" and "reasoning" not in outputs
     spoken = (*outputs, "reasoning") if thinks else outputs
     for index, demo in enumerate(module.demos):
         who, where = f"demo {index + 1}", ("demos", index)
-        yield from _field_faults(who, (*where, "inputs"), demo.inputs, needed, inputs, "input")
-        yield from _field_faults(who, (*where, "outputs"), demo.outputs, said, spoken, "output")
+        yield from _field_faults(who, (*where, "inputs"), demo.inputs, needed, inputs, "input", examples)
+        yield from _field_faults(who, (*where, "outputs"), demo.outputs, said, spoken, "output", examples)
     for index, line in enumerate(module.fallback):
         who = f"fallback {index + 1}"
         if not line:
             yield FaultError(f"{who} is empty", ("fallback", index), mend="write what is said, or delete it")
-        yield from _field_faults(who, ("fallback", index), line, (), spoken, "output")
+        yield from _field_faults(who, ("fallback", index), line, (), spoken, "output", examples)
 
 
 def _field_faults(
-    who: str, path: Path, given: Mapping[str, Any], needed: Iterable[str], known: tuple[str, ...], kind: str
+    who: str,
+    path: Path,
+    given: Mapping[str, Any],
+    needed: Iterable[str],
+    known: tuple[str, ...],
+    kind: str,
+    examples: Mapping[str, str],
 ) -> Iterator[FaultError]:
     misspelt: set[str | None] = set()
     for name in given:
@@ -101,5 +111,5 @@ def _field_faults(
             )
     for name in needed:
         if name not in given and name not in misspelt:
-            mend = f'add {quoted(name)}: "..." to its {kind}s'
+            mend = f"add {quoted(name)}: {examples.get(name, _EXAMPLES['string'])} to its {kind}s"
             yield FaultError(f"{who} lacks {quoted(name)}", path, mend=mend)

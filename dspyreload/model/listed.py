@@ -7,7 +7,7 @@ with it. Entries that it does not touch keep their state, so a file that was bro
 from __future__ import annotations
 
 from dspyreload.model.changes import Changes
-from dspyreload.model.faults import Fault, did_you_mean, shown
+from dspyreload.model.faults import Fault, did_you_mean, nearest, quoted, shown
 from dspyreload.model.finding import Kind
 from dspyreload.model.jsontext import placed, text_of
 from dspyreload.model.manifest import MANIFEST, ModuleManifest, changed_entries
@@ -85,5 +85,7 @@ def _is_checked(changes: Changes, desired: ModuleManifest, module_id: str) -> bo
 
 def _lack(changes: Changes, path: str) -> str:
     finding = changes.latest(path)
-    missing = finding is None or finding.kind is Kind.MISSING
-    return f"{shown(path)} ({'missing' if missing else 'rejected'})"
+    if finding is not None and finding.kind is not Kind.MISSING:
+        return f"{shown(path)} (which has a fault)"
+    near = nearest(path, changes.seen.unlisted or ())
+    return f"{shown(path)} (missing{f'; did you mean {quoted(near)}?' if near is not None else ''})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import posixpath
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,8 @@ __all__ = [
     "ModuleEntry",
     "ModuleManifest",
     "changed_entries",
+    "composed",
+    "default_id",
     "fold",
     "parse_manifest",
     "relative_path",
@@ -31,6 +34,7 @@ __all__ = [
 
 MANIFEST = "manifest.json"
 
+_LEAST = 'the least that a manifest can be is {"modules": {}}'
 _HASH = re.compile(r"(?:sha256:)?([0-9a-fA-F]{64})")
 
 
@@ -109,9 +113,18 @@ def composed(module_id: str) -> str:
     return module_id if module_id.isascii() else unicodedata.normalize("NFC", module_id)
 
 
+def default_id(path: str) -> str:
+    """Return the id of a file that names none: ``npc/dialogue_casual.json`` is ``npc.dialogue_casual``."""
+    return composed(posixpath.splitext(path)[0].replace("/", "."))
+
+
 def fold(name: str) -> str:
     """Return the form in which ids are compared: NFC, case-folded."""
     return name if name.isascii() and name.islower() else unicodedata.normalize("NFC", name).casefold()
+
+
+def _base(folder: str | None) -> str:
+    return "the modules directory" if folder is None else "the folder of this file"
 
 
 def relative_path(text: str, path: Path, folder: str | None = None) -> str:
@@ -124,10 +137,10 @@ def relative_path(text: str, path: Path, folder: str | None = None) -> str:
     """
     if not text.strip():
         raise FaultError("a path is empty", path, mend="name a file, relative to the modules directory")
-    if "\x00" in text:
+    if any(character < " " for character in text):  # "..\town.md" has a tab in it
         raise FaultError(f"the path {quoted(text)} has a character that no path has", path, mend="write the name anew")
     if text.startswith("/") or re.match(r"[A-Za-z]:", text):
-        raise FaultError(f"the path {quoted(text)} is absolute; name it relative to the modules directory", path)
+        raise FaultError(f"the path {quoted(text)} is absolute; name it relative to {_base(folder)}", path)
     if "\\" in text:
         raise FaultError(f"the path {quoted(text)} has a backslash; use / between its parts", path)
     parts = folder.split("/") if folder else []
@@ -156,9 +169,9 @@ def parse_manifest(data: bytes, digest: str = "") -> ModuleManifest:
 
     :raises FaultError: with all faults of its entries.
     """
-    value = parse(data)
+    value = parse(data, _LEAST)
     if not isinstance(value, dict):
-        raise FaultError("the manifest is an object in { }", mend='the least that it can be is {"modules": {}}')
+        raise FaultError("the manifest is an object in { }", mend=_LEAST)
     if "modules" not in value:
         raise lacks("the manifest", "modules", given={key: value[key] for key in value if key not in _TOP})
     version = convert(value.get("version", "1.0"), str, ("version",))
@@ -207,6 +220,8 @@ def _entry(row: Any, module_id: str, where: Path) -> EntryKeys:
     digest = None
     if entry.hash is not None:
         found = _HASH.fullmatch(entry.hash)
+        if found is None and entry.hash.strip().casefold() in ("null", "none", ""):
+            raise FaultError('"hash" is a text here; write null without quotation marks', (*where, "hash"))
         if found is None:
             raise FaultError(
                 '"hash" must be null or "sha256:" and 64 hex digits; run dspyreload hash', (*where, "hash")

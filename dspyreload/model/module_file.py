@@ -1,13 +1,14 @@
 """A module's file: bytes to :class:`OptimizedModule`, or why not.
 
-Two forms are read. The full form names ``module_id``, ``predictor_type`` and ``signature_name``; the small form
-names none of them, and ``{"instruction": "..."}`` alone is enough. In both, ``instruction_file`` may stand in place
-of ``instruction``, and ``include`` names text files that are placed before it.
+Two forms are read. The full form names ``module_id``, ``predictor_type`` and ``signature_name``; the small form has no
+id of its own, may name one of the other two, and ``{"instruction": "..."}`` alone is enough. In both,
+``instruction_file`` may stand in place of ``instruction``, and ``include`` names files that are placed before it.
 """
 
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, get_type_hints
 
@@ -23,7 +24,7 @@ from dspyreload.model.decoding import (
 )
 from dspyreload.model.defaults import BUILT_IN, Default
 from dspyreload.model.dspy_state import is_dspy_state, read_state
-from dspyreload.model.faults import FaultError, Path, Warned, raise_first
+from dspyreload.model.faults import FaultError, Path, Warned, nearest, quoted, raise_first
 from dspyreload.model.jsontext import parse
 from dspyreload.model.module import Demo, ModuleMetadata, OptimizedModule, PredictorType, SignatureDefinition
 
@@ -99,6 +100,7 @@ class IncludedFile:
 _TEXT_KEYS = {field.name for field in attrs.fields(IncludedFile)}
 _KNOWN = {field.name for field in attrs.fields(ModuleFile)}
 _FILL = {"instruction": "say who the character is and how it speaks", "instruction_file": "name a text file"}
+_FILE_NAME = re.compile(r"\S+\.(md|txt|markdown)")
 _DEMO = ("inputs", "outputs")
 _FULL = ("module_id", "predictor_type", "signature_name")
 _METADATA = {field.name for field in attrs.fields(ModuleMetadata)} - {"extra"}
@@ -149,6 +151,9 @@ def parse_module(
 def _unknown_keys(value: Mapping[str, Any]) -> Iterator[Warned]:
     yield from (unknown_key(key, (), _KNOWN) for key in value if key not in _KNOWN and key != "$schema")
     yield from signature_warnings(value.get("signature"))
+    if _FILE_NAME.fullmatch(value.get("instruction", "")):
+        message = '"instruction" is the name of a file; did you mean "instruction_file"?'
+        yield Warned(message, ("instruction",))
     for index, demo in enumerate(value.get("demos", ())):
         yield from (unknown_key(key, ("demos", index), _DEMO) for key in demo if key not in _DEMO)
 
@@ -223,8 +228,9 @@ def _each_fault(value: Mapping[str, Any]) -> list[FaultError]:
 
 def _form_faults(value: Mapping[str, Any]) -> Iterator[FaultError]:
     named = [key for key in _FULL if key in value]
+    full = "module_id" in value or len(named) > 1
     for key in _FULL:
-        if named and key not in value:
+        if full and key not in value:
             yield _lacks(key, value)
         if key in value and not value[key].strip():
             yield FaultError(f'"{key}" is empty', (key,), mend=_FILL.get(key, "fill it in"))
@@ -240,4 +246,10 @@ def _form_faults(value: Mapping[str, Any]) -> Iterator[FaultError]:
 
 
 def _lacks(key: str, value: Mapping[str, Any]) -> FaultError:
-    return lacks("the module", key, given={other: value[other] for other in value if other not in _KNOWN})
+    unknown = [other for other in value if other not in _KNOWN]
+    for other in unknown:
+        meant = nearest(other, _KNOWN)
+        if key == "instruction" and meant == "instruction_file":
+            message = f'the module lacks "instruction"; is {quoted(other)} to be "instruction_file"?'
+            return FaultError(message, (other,), key=True)
+    return lacks("the module", key, given=unknown)

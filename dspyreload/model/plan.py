@@ -23,10 +23,10 @@ from dspyreload.model.events import (
     ModuleSkipped,
     ReloadError,
 )
-from dspyreload.model.faults import Fault
+from dspyreload.model.faults import Fault, quoted
 from dspyreload.model.finding import Finding, Kind, Known, Look
 from dspyreload.model.listed import plan_listed
-from dspyreload.model.manifest import NOTHING_LISTED, ModuleManifest
+from dspyreload.model.manifest import MANIFEST, NOTHING_LISTED, ModuleManifest, default_id
 from dspyreload.model.snapshot import Snapshot
 
 __all__ = ["Plan", "apply", "make_plan"]
@@ -49,7 +49,7 @@ class Plan:
     :ivar saved_at: when each changed module's file was saved, in seconds since the epoch; without those that changed
         for another reason.
     :ivar root: device and inode of the modules directory as it is now; ``hollow``: another than before, and empty.
-    :ivar mended: ids whose file was broken, and is again what serves.
+    :ivar mended: ids whose file was broken, and is again what serves; so named is the manifest, too.
     """
 
     snapshot: Snapshot
@@ -157,7 +157,7 @@ def _plan(changes: Changes, asked: frozenset[str]) -> Plan:
         },
         root=changes.seen.root,
         hollow=changes.seen.hollow,
-        mended=tuple(sorted(set(changes.mended))),
+        mended=tuple(sorted({*changes.mended, *_mended_manifest(changes)})),
         known=_learned(changes),
     )
 
@@ -176,14 +176,24 @@ def _manifest_event(before: Snapshot, after: Snapshot) -> tuple[ManifestChanged,
     )
 
 
+def _mended_manifest(changes: Changes) -> tuple[str, ...]:
+    """Name the manifest where it had a fault, and is again the one that is in force."""
+    before, now = changes.known.manifest, changes.manifest
+    had = before is not None and before.fault is not None and changes.in_force is changes.snapshot.manifest
+    force = changes.in_force
+    return (MANIFEST,) if had and now is not None and force is not None and now.digest == force.digest else ()
+
+
 def _unlisted(changes: Changes) -> tuple[tuple[str, Fault], ...]:
     if changes.seen.unlisted is None:
         return ()
     fresh = sorted(changes.seen.unlisted - changes.known.unlisted)
-    return tuple(
-        (path, Fault("manifest.json does not list this file; it is not served", mend='add it to "modules" there'))
-        for path in fresh
-    )
+    message = "manifest.json does not list this file; it is not served"
+    return tuple((path, Fault(message, mend=_entry_for(path))) for path in fresh)
+
+
+def _entry_for(path: str) -> str:
+    return f'to serve it, add to "modules" there: {quoted(default_id(path))}: {{"path": {quoted(path)}, "hash": null}}'
 
 
 def _remarks(changes: Changes) -> tuple[tuple[str, Fault], ...]:

@@ -90,6 +90,9 @@ def module_schema(
     known = signatures or {}
     schema, definitions = _components(ModuleFile)
     schema["properties"]["$schema"] = {"type": "string"}
+    schema["properties"]["fallback"]["items"] = {"type": "object", "minProperties": 1}
+    definitions["SignatureDefinition"]["properties"]["outputs"]["minItems"] = 1
+    definitions["FieldDefinition"]["properties"]["name"]["pattern"] = "^[A-Za-z][A-Za-z0-9_]*$"
     schema["allOf"] = [*_forms(), *_demonstrated(known, defaults, definitions)]
     keys = ["traces", "train", "demos", "signature"]
     predictor = {"type": "object", "required": keys}
@@ -200,11 +203,11 @@ def _kept(schema: dict[str, Any]) -> dict[str, Any]:
 
 def _forms() -> list[dict[str, Any]]:
     """Say what belongs together in a module file."""
-    full = ("module_id", "predictor_type", "signature_name")
     filled = {"type": "string", "pattern": r"\S"}
     return [
         {"oneOf": [{"required": ["instruction"]}, {"required": ["instruction_file"]}]},
-        {"dependencies": {key: [other for other in full if other != key] for key in full}},
+        {"dependencies": {"module_id": ["predictor_type", "signature_name"]}},
+        {"if": {"required": ["predictor_type", "signature_name"]}, "then": {"required": ["module_id"]}},
         {"properties": dict.fromkeys(("module_id", "signature_name", "instruction", "instruction_file"), filled)},
     ]
 

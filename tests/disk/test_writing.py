@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import resource
@@ -32,13 +33,15 @@ def stop(*_arguments: Any, **_options: Any) -> None:
     raise KeyboardInterrupt
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def full_disk() -> Iterator[None]:
     """Have every file of this process hold three bytes and no more."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (3, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 class TestReplacing:
@@ -93,11 +96,11 @@ class TestReplacing:
         assert beside() == before
 
     def test_a_full_disk_leaves_the_old_one(
-        self, tmp_path: Path, old: Path, beside: Callable[[], list[str]], full_disk: None
+        self, tmp_path: Path, old: Path, beside: Callable[[], list[str]]
     ) -> None:
         """The reason is told, and the half of the new one is gone."""
         before = beside()
-        with pytest.raises(HotReloadFailed) as raised:
+        with full_disk(), pytest.raises(HotReloadFailed) as raised:
             replace_file(str(tmp_path), "npc/smith.json", "a new text")
         assert (raised.value.path, raised.value.reason) == ("npc/smith.json", f"it can't be written: {TOO_LARGE}")
         assert (old.read_text(), beside()) == ("old", before)
@@ -199,9 +202,9 @@ class TestMaking:
         assert "there already" not in raised.value.reason
         assert place.is_symlink() if kind == "hole" else place.read_text() == "mine"
 
-    def test_a_full_disk_leaves_no_file(self, tmp_path: Path, full_disk: None) -> None:
+    def test_a_full_disk_leaves_no_file(self, tmp_path: Path) -> None:
         """Half of one would be taken for what somebody wrote."""
-        with pytest.raises(HotReloadFailed, match=f"it can't be written: {TOO_LARGE}"):
+        with full_disk(), pytest.raises(HotReloadFailed, match=f"it can't be written: {TOO_LARGE}"):
             make_file(str(tmp_path), "npc/cook.json", "a new text")
         assert os.listdir(tmp_path / "npc") == []
 
