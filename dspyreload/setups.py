@@ -28,7 +28,8 @@ def find_setup(name: str) -> str | None:
         return f"--setup {shown(name)}: name the module without .py, such as {shown(name[:-3])}"
     top = name.partition(".")[0]
     if not top.isidentifier() or importlib.util.find_spec(top) is None:
-        return f"--setup {shown(name)}: there is no module {shown(top)} in {shown(here)}; run this where the game lies"
+        where = f"{shown(here)}; run this where the game lies"
+        return f"--setup {shown(name)}: there is no module '{shown(top)}' in {where}"
     return None
 
 

@@ -42,7 +42,7 @@ class Saves:
     :param spoken: gives the id of the module that the writer talks to, or None.
     :param before: the version of each module so far, by id.
     :param has_manifest: says whether one is in force.
-    :param told: faults that the writer knows of: path, line and column.
+    :param told: faults that the writer knows of, by path: they are not said again.
     """
 
     def __init__(
@@ -52,11 +52,11 @@ class Saves:
         spoken: Callable[[], str | None],
         before: Mapping[str, str] | None = None,
         has_manifest: Callable[[], bool] = lambda: True,
-        told: Iterable[tuple[str, int | None, int | None]] = (),
+        told: Mapping[str, str] | None = None,
     ) -> None:
         self._tell, self._spoken, self._has_manifest = tell, spoken, has_manifest
         self._notes: list[str] = []
-        self._told = set(told)
+        self._told = dict(told or {})
         self._events: list[HotReloadEvent] = []
         self._warnings: list[str] = []
         self._broken: set[str] = set()
@@ -65,9 +65,9 @@ class Saves:
 
     def on_event(self, event: HotReloadEvent) -> None:
         """Take an event of the service."""
-        if isinstance(event, ReloadError) and (event.path, event.line, event.column) in self._told:
-            self._told.discard((event.path, event.line, event.column))  # said at the beginning
-            return
+        told = self._told.pop(getattr(event, "path", ""), None)
+        if isinstance(event, ReloadError) and told is not None and event.error.startswith(told):
+            return  # it was said at the beginning
         self._events.append(event)
         self._window.hint()
 

@@ -63,7 +63,7 @@ class Session:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGINT, self._interrupted)
         for number in (signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, self._prompt.end)
+            loop.add_signal_handler(number, self._told_to_end)
         done = Deferred.fromCoroutine(self._converse(reactor))
         done.addErrback(self._failed)
         done.addBoth(lambda _result: maybeDeferred(self._service.stopService))
@@ -73,6 +73,11 @@ class Session:
     def _interrupted(self) -> None:
         if self._talk is None or not self._talk.interrupt():
             self._prompt.end()
+
+    def _told_to_end(self) -> None:
+        self._prompt.end()
+        if self._talk is not None:
+            self._talk.interrupt()
 
     async def _converse(self, reactor: Any) -> None:
         self._service.startService()
@@ -99,7 +104,7 @@ class Session:
             lambda: talk.module_id,
             before,
             lambda: self._engine.snapshot.manifest is not None,
-            [(fault.path, fault.line, fault.column) for fault in faults],
+            {fault.path: fault.message for fault in reversed(faults)},  # the first of each
         )
         self._service.subscribe(saves.on_event)
         while (line := await self._prompt.read()) is not None:
