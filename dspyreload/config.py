@@ -10,6 +10,9 @@ import attrs
 __all__ = ["HotReloadConfig", "Limits"]
 
 
+_PROSE = (".md", ".txt", ".markdown")
+
+
 def _seconds(allow_zero: bool) -> Any:
     def check(_instance: object, attribute: attrs.Attribute[float], value: float) -> None:
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
@@ -51,7 +54,8 @@ class HotReloadConfig:
     :param max_wait: seconds after which a pass starts even though changes go on (never less than ``debounce``).
     :param rescan_interval: seconds between the timer's passes over the whole tree.
     :param watch_manifest: whether a changed ``manifest.json`` is reloaded; if not, the first one read stays in force.
-    :param watch_extensions: endings of the files that are modules, lower case, each with its dot.
+    :param watch_extensions: endings of the files that are modules, lower case, each with its dot. The texts that modules
+        include are watched whatever their endings; ``.md`` and ``.txt`` may stand here, and make no module.
     :param polling: look at the tree every second instead of asking the kernel (network and shared file systems).
     :param max_file_size: bytes; a larger file is rejected before it is read.
     :param max_files: how many files are looked at; beyond it the rest is left out, with a message.
@@ -65,6 +69,11 @@ class HotReloadConfig:
     polling: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
     max_file_size: int = attrs.field(default=4 * 1024 * 1024, validator=_count)
     max_files: int = attrs.field(default=100_000, validator=_count)
+
+    @property
+    def module_extensions(self) -> tuple[str, ...]:
+        """The endings of modules: prose is never one, and only watched, as what modules include is in any case."""
+        return tuple(ending for ending in self.watch_extensions if ending not in _PROSE)
 
     def evolve(self, **changes: Any) -> HotReloadConfig:
         """Return a copy with ``changes`` made, validated as a new one is.

@@ -138,3 +138,10 @@ def test_limits_are_frozen_and_a_copy_differs_in_what_was_changed() -> None:
         limits.evolve(calls=1)
     with pytest.raises(TypeError):
         Limits(20)  # type: ignore[call-arg]
+
+
+def test_prose_makes_no_module() -> None:
+    """Text files may be watched by their endings; what they hold is included, and never a module."""
+    config = HotReloadConfig(watch_extensions=(".json", ".md", ".txt"))
+    assert config.watch_extensions == (".json", ".md", ".txt")
+    assert config.module_extensions == (".json",)

@@ -36,7 +36,7 @@ def _fmt(options: argparse.Namespace) -> int:
     root = os.path.realpath(options.directory)
     check_directory_named(options.directory)
     manifest = _manifest(root, config.max_file_size)
-    listing = list_tree(root, config.watch_extensions, config.max_files)
+    listing = list_tree(root, config.module_extensions, config.max_files)
     paths = sorted(manifest.paths if manifest is not None else listing.files)
     changed, failed = [], 0
     for path in paths:

@@ -115,7 +115,7 @@ def _modules_in(directory: str) -> list[str]:
     config = HotReloadConfig()
     root = os.path.realpath(directory)
     manifest = [MANIFEST] if os.path.lexists(os.path.join(root, MANIFEST)) else []
-    return manifest + sorted(list_tree(root, config.watch_extensions, config.max_files).files)
+    return manifest + sorted(list_tree(root, config.module_extensions, config.max_files).files)
 
 
 def _manifest() -> str:

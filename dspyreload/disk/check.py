@@ -82,7 +82,7 @@ def check_directory(
             root=os.path.abspath(directory),
             in_force=None,
             registrations=registrations,
-            extensions=config.watch_extensions,
+            extensions=config.module_extensions,
             max_file_size=config.max_file_size,
             max_files=config.max_files,
             first=True,

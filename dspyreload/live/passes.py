@@ -191,7 +191,7 @@ class Passes:
             root=self.root,
             in_force=snapshot.manifest,
             registrations=self._registrations(),
-            extensions=config.watch_extensions,
+            extensions=config.module_extensions,
             max_file_size=config.max_file_size,
             max_files=config.max_files,
             watch_manifest=config.watch_manifest,
