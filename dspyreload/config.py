@@ -54,8 +54,8 @@ class HotReloadConfig:
     :param max_wait: seconds after which a pass starts even though changes go on (never less than ``debounce``).
     :param rescan_interval: seconds between the timer's passes over the whole tree.
     :param watch_manifest: whether a changed ``manifest.json`` is reloaded; if not, the first one read stays in force.
-    :param watch_extensions: endings of the files that are modules, lower case, each with its dot. The texts that modules
-        include are watched whatever their endings; ``.md`` and ``.txt`` may stand here, and make no module.
+    :param watch_extensions: endings of the files that are modules, lower case, each with its dot. The texts that
+        modules include are watched whatever their endings; ``.md`` and ``.txt`` may stand here, and make no module.
     :param polling: look at the tree every second instead of asking the kernel (network and shared file systems).
     :param max_file_size: bytes; a larger file is rejected before it is read.
     :param max_files: how many files are looked at; beyond it the rest is left out, with a message.
