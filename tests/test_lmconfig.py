@@ -319,9 +319,9 @@ class TestFromAFile:
     @pytest.mark.parametrize(
         ("path", "said"),
         [
-            ("none.toml", "none.toml: can't be read: No such file or directory"),
-            (".", ".: can't be read: Is a directory"),
-            ("a\0b", "a\\x00b: can't be read: embedded null byte"),
+            ("none.toml", "none.toml: can't be read: No such file or directory; name another file"),
+            (".", ".: can't be read: Is a directory; name another file"),
+            ("a\0b", "a\\x00b: can't be read: embedded null byte; name another file"),
         ],
     )
     def test_a_file_that_can_not_be_read_is_named(self, path: str, said: str) -> None:

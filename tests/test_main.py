@@ -105,7 +105,10 @@ def test_hash_refuses_what_it_can_not_read(modules: Path, save: Save, capsys: Ou
     manifest = save(MANIFEST, '{"modules": {"a": {"path": "a.json"}}}')
     before = manifest.read_bytes()
     assert main(["hash", str(modules)]) == 1
-    assert capsys.readouterr().err == "dspyreload: a.json: the file is missing\n"
+    assert (
+        capsys.readouterr().err
+        == "dspyreload: a.json: the file is missing; make it, or delete its entry in manifest.json\n"
+    )
     assert manifest.read_bytes() == before
 
 

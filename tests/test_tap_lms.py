@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -112,7 +113,7 @@ def test_a_relative_path_is_that_of_the_start(modules: Path, lms: Write, monkeyp
 @pytest.mark.parametrize(
     ("lm", "said"),
     [
-        ("smrat", "--lm smrat: --lm-config has no LM of that name; did you mean 'smart'?"),
+        ("smrat", '--lm smrat: --lm-config has no LM of that name; did you mean "smart"?'),
         ("other", "--lm other: --lm-config has no LM of that name; it has cheap, smart"),
         ("SMART\x1b[2J", "--lm SMART\\x1b[2J: --lm-config has no LM of that name; it has cheap, smart"),
         ("", "--lm '': name a model, such as openai/gpt-4o-mini, or demos"),
@@ -172,7 +173,7 @@ def test_another_fallback_is_refused(modules: Path, fallback: str) -> None:
 def test_what_needs_dspy_says_so(modules: Path, lms: Write, monkeypatch: pytest.MonkeyPatch, option: str) -> None:
     """Where it is not installed, the start ends with how to install it."""
     value = lms(LMS) if option == "lm-config" else "demos"
-    monkeypatch.setattr(tap.importlib.util, "find_spec", lambda name: None)  # type: ignore[attr-defined]
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     said = f"--{option} needs DSPy: python -m pip install 'dspyreload[dspy]'"
     assert refused("--modules", str(modules), f"--{option}", value) == said
 

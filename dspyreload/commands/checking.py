@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from dspyreload.commands.excerpt import Excerpts
-from dspyreload.commands.offline import Refuses, add_directory, add_setup, registered
+from dspyreload.commands.offline import Refuses, absent, add_directory, add_setup, registered
 from dspyreload.commands.reporting import as_github, as_json, as_text, summary
 from dspyreload.config import HotReloadConfig
 from dspyreload.disk.check import Remark, Report, check_directory
@@ -94,7 +94,8 @@ def _check(options: argparse.Namespace) -> int:
         report = checking.check()
     except RootMissing as error:
         if options.format == "json":
-            missing = Remark(options.directory, 1, 1, "fault", f"it can't be looked at: {error}")
+            words = absent(options.directory) or f"it can't be looked at: {error}"
+            missing = Remark(options.directory, 1, 1, "fault", words)
             print(as_json(Report((missing,), (), frozenset(), {})))
         raise
     checking.show(report, console)
@@ -114,7 +115,7 @@ class _Again:
         try:
             found = self._checking.check()
         except RootMissing as error:
-            found = f"the directory can't be looked at: {error}"
+            found = absent(self._checking.directory) or f"the directory can't be looked at: {error}"
         if saved or found != self._before:
             self._console.clear()  # of a terminal; nothing where it is none
             self._console.print(f"-- {time.strftime('%H:%M:%S')}", style="dim")

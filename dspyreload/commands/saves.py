@@ -42,7 +42,7 @@ class Saves:
     :param spoken: gives the id of the module that the writer talks to, or None.
     :param before: the version of each module so far, by id.
     :param has_manifest: says whether one is in force.
-    :param told: faults that the writer knows of, by path: they are not said again.
+    :param told: faults that the writer knows of, each with its path: they are not said again.
     """
 
     def __init__(
@@ -52,11 +52,13 @@ class Saves:
         spoken: Callable[[], str | None],
         before: Mapping[str, str] | None = None,
         has_manifest: Callable[[], bool] = lambda: True,
-        told: Mapping[str, str] | None = None,
+        told: Iterable[tuple[str, str]] = (),
     ) -> None:
         self._tell, self._spoken, self._has_manifest = tell, spoken, has_manifest
         self._notes: list[str] = []
-        self._told = dict(told or {})
+        self._told: dict[str, list[str]] = {}
+        for path, message in told:
+            self._told.setdefault(path, []).append(message)
         self._events: list[HotReloadEvent] = []
         self._warnings: list[str] = []
         self._broken: set[str] = set()
@@ -65,8 +67,8 @@ class Saves:
 
     def on_event(self, event: HotReloadEvent) -> None:
         """Take an event of the service."""
-        told = self._told.pop(getattr(event, "path", ""), None)
-        if isinstance(event, ReloadError) and told is not None and event.error.startswith(told):
+        told = self._told.pop(getattr(event, "path", ""), [])
+        if isinstance(event, ReloadError) and event.error.startswith(tuple(told)):
             return  # it was said at the beginning
         self._events.append(event)
         self._window.hint()

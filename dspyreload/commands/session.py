@@ -104,7 +104,7 @@ class Session:
             lambda: talk.module_id,
             before,
             lambda: self._engine.snapshot.manifest is not None,
-            {fault.path: fault.message for fault in reversed(faults)},  # the first of each
+            [(fault.path, fault.message) for fault in faults],
         )
         self._service.subscribe(saves.on_event)
         while (line := await self._prompt.read()) is not None:

@@ -52,14 +52,14 @@ class Speech:
         fields = [(name, value) for name, value in spoken_first(reply) if name not in self._heard]
         if fields and not self._heard:
             self._begin(reply.lm)
-            self._screen.line((_value(fields.pop(0)[1]), ""))
+            self._screen.line((_inset(_value(fields.pop(0)[1])), ""))
         for name, value in fields:
-            self._screen.line((f"  {name}: ", "dim"), (_value(value), ""))
+            self._screen.line((f"  {name}: ", "dim"), (_inset(_value(value)), ""))
         for call in reply.tool_calls:
             outcome = f"it failed: {_KIND.sub('', call.error)}" if call.error is not None else _value(call.result)
-            self._screen.line((f"  (used {call.name}: {outcome})", "dim"))
+            self._screen.line((f"  (used {call.name}: {_inset(outcome)})", "dim"))
         if reply.fallback:
-            self._screen.line((f"  ({_instead(reply)})", "yellow"))
+            self._screen.line((f"  ({_inset(_instead(reply))})", "yellow"))
 
     def broken(self) -> None:
         """End the line that was begun."""
@@ -90,6 +90,11 @@ def told(reply: Reply) -> str:
 
 def _instead(reply: Reply) -> str:
     return f"the language model could not: {failure_words('', reply.reason)}"
+
+
+def _inset(text: str) -> str:
+    """Indent the further lines of what was said: none can look like the prompt."""
+    return text.replace("\n", "\n    ")
 
 
 def _value(value: Any) -> str:

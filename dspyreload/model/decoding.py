@@ -18,6 +18,7 @@ __all__ = ["convert", "lacks", "signature_faults", "signature_of_file", "signatu
 _RESERVED = TAKEN_BY_PREDICT | {"instructions", "fields", "input_fields", "output_fields", "cls", "completed"}
 _SIDES = ("inputs", "outputs")
 _FIELD = ("name", "description", "field_type")
+_EXPECTED_KEYS = (*_SIDES, *_FIELD, "path", "hash", "tags")  # one that is lacking is none of the others, misspelt
 _NAMES = {"str": "text", "int": "a whole number", "float": "a number", "bool": "true or false",
           "array": "a list", "object": "an object in { }", "null": "null"}  # fmt: skip
 
@@ -47,7 +48,8 @@ def _in_words(message: str, above: Path, value: Any) -> FaultError:
     ) if where else above  # fmt: skip
     name = place_words(path) or "the file"
     if found := _MISSING.match(message):
-        return lacks(name, found[1], path, given=_at(value, path[len(above) :]))
+        given = [key for key in _at(value, path[len(above) :]) if key not in _EXPECTED_KEYS]
+        return lacks(name, found[1], path, given=given)
     if found := _EXPECTED.match(message):
         wanted = " or ".join(_NAMES.get(kind.strip(), kind.strip()) for kind in found[1].split("|"))
         mend = "put it in double quotes" if found[1] == "str" and found[2] in ("int", "float", "bool") else ""

@@ -112,18 +112,19 @@ def folder_of(text: str) -> str:
     return "" if ".." in parts else "/".join(parts)
 
 
-def unused(defaults: Iterable[Scope], entries: Iterable[tuple[str, tuple[str, ...]]]) -> Iterator[Warned]:
+def unused(defaults: Mapping[Scope, Path], entries: Iterable[tuple[str, tuple[str, ...]]]) -> Iterator[Warned]:
     """Warn of defaults for folders and tags that no entry has.
 
+    :param defaults: where each is said.
     :param entries: path and tags of each.
     """
     there = {scope for path, tags in entries for scope in scopes(path, tags)}
-    for kind, name in defaults:
+    for (kind, name), place in defaults.items():
         if kind and (kind, name) not in there:
             meant = did_you_mean(name, [other for known, other in there if known == kind])
             what = "has the tag" if kind == "tag" else "lies in the folder"
             mend = "" if meant else "delete it, or correct the name"
-            yield Warned(f"no listed module {what} {quoted(name)}{meant}", ("defaults", f"{kind}s", name), mend)
+            yield Warned(f"no listed module {what} {quoted(name)}{meant}", place, mend)
 
 
 def _for(scope: Scope) -> str:
@@ -152,9 +153,12 @@ _ONE = tuple(field.name for field in attrs.fields(DefaultKeys))
 _ALL = tuple(field.name for field in attrs.fields(DefaultsKeys))
 
 
-def parse_defaults(value: Any, warnings: list[Warned], faults: list[FaultError]) -> dict[Scope, Default]:
+def parse_defaults(
+    value: Any, warnings: list[Warned], faults: list[FaultError], places: dict[Scope, Path]
+) -> dict[Scope, Default]:
     """Read the manifest's ``defaults``.
 
+    :param places: where each is said is added.
     :param warnings: what is odd is added. ``faults``: likewise.
     """
     where: Path = ("defaults",)
@@ -187,6 +191,7 @@ def parse_defaults(value: Any, warnings: list[Warned], faults: list[FaultError])
         faults += signature_faults(one.signature, (*place, "signature"))
         if one == DefaultKeys():
             continue
+        places[scope] = place
         found[scope] = Default(
             signature_name=one.signature_name,
             signature=None if one.signature is None else signature_of_file(one.signature),

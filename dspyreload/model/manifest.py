@@ -13,7 +13,7 @@ import attrs
 import msgspec
 
 from dspyreload.model.decoding import convert, lacks, unknown_key
-from dspyreload.model.defaults import Default, listed_default, parse_defaults, unused
+from dspyreload.model.defaults import Default, Scope, listed_default, parse_defaults, unused
 from dspyreload.model.faults import FaultError, Path, Warned, quoted, raise_first
 from dspyreload.model.jsontext import parse
 from dspyreload.model.module import PredictorType
@@ -183,7 +183,8 @@ def parse_manifest(data: bytes, digest: str = "") -> ModuleManifest:
     paths: dict[str, str] = {}
     ids: dict[str, str] = {}
     faults: list[FaultError] = []
-    defaults = parse_defaults(value["defaults"], warnings, faults) if "defaults" in value else {}
+    places: dict[Scope, Path] = {}
+    defaults = parse_defaults(value["defaults"], warnings, faults, places) if "defaults" in value else {}
     for name, row in rows.items():
         where: Path = ("modules", name)
         module_id = composed(name)
@@ -206,7 +207,7 @@ def parse_manifest(data: bytes, digest: str = "") -> ModuleManifest:
                 warnings.append(unknown_key(key, where, _KNOWN))
         modules[module_id] = entry
     raise_first(faults)
-    warnings += unused(defaults, [(entry.path, entry.tags) for entry in modules.values()] if defaults else ())
+    warnings += unused(places, [(entry.path, entry.tags) for entry in modules.values()] if places else ())
     return ModuleManifest(version, modules, digest, tuple(warnings), paths, tuple(defaults.values()))
 
 

@@ -193,7 +193,8 @@ def _unlisted(changes: Changes) -> tuple[tuple[str, Fault], ...]:
 
 
 def _entry_for(path: str) -> str:
-    return f'to serve it, add to "modules" there: {quoted(default_id(path))}: {{"path": {quoted(path)}, "hash": null}}'
+    key, value = (quoted(text, 1000) for text in (default_id(path), path))  # to be copied, and so not cut short
+    return f'to serve it, add to "modules" there: {key}: {{"path": {value}, "hash": null}}'
 
 
 def _remarks(changes: Changes) -> tuple[tuple[str, Fault], ...]:

@@ -20,7 +20,8 @@ TOKEN = re.compile(r'[ \t\r\n]*(?:("[^"\\]*(?:\\.[^"\\]*)*")|([{}\[\],:])|([^\s{
 
 _CONFLICT = re.compile(r"^(<{7}|={7}|>{7}|\|{7})(?= |\r?$)", re.MULTILINE)
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
-_CURLY = "\u201c\u201d\u201e\u00ab\u00bb"
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
+_CURLY = "\u201c\u201d\u201e\u00ab\u00bb\u2018\u2019\u201a"
 _CLOSING = {"{": "}", "[": "]"}
 
 _WORDS = {
@@ -69,6 +70,8 @@ def _syntax(text: str, fault: json.JSONDecodeError, least: str) -> FaultError:
         before, rest = before + ",", rest[1:].lstrip()
     if rest.startswith(("}", "]")) and before.endswith(","):
         return FaultError(f"a comma too many before the closing {rest[0]}", offset=len(before) - 1, mend="delete it")
+    if wants.startswith("Invalid control") and rest[0] in "\r\n":
+        return _unclosed(text, at)
     if not rest.strip():
         return FaultError("the file ends too early; is it half written, or a } or ] missing?", offset=len(before))
     if not before:
@@ -76,8 +79,6 @@ def _syntax(text: str, fault: json.JSONDecodeError, least: str) -> FaultError:
         return _foreign(rest, at, wants) or FaultError("this is not JSON", offset=at, mend=mend)
     if wants.startswith(("Expecting property", "Expecting value")) and rest.startswith(","):
         return FaultError("a comma too many", offset=at, mend="delete it")
-    if wants.startswith("Invalid control") and rest[0] in "\r\n":
-        return _unclosed(text, at)
     if (fault_of_it := _foreign(rest, at, wants) or _bracket(text, at, wants)) is not None:
         return fault_of_it
     if wants.startswith("Expecting value") and rest[0] in "}]" and before.endswith(":"):
@@ -122,10 +123,10 @@ def _foreign(rest: str, at: int, wants: str) -> FaultError | None:
 
 
 class _Open(NamedTuple):
-    """A bracket that is open: which, where, and the name whose value it is."""
+    """A bracket that is open: which, its offset, and the name whose value it is."""
 
     mark: str
-    line: int
+    offset: int
     name: str
 
 
@@ -135,11 +136,17 @@ def _bracket(text: str, at: int, wants: str) -> FaultError | None:
     if not opened:
         return None
     inner, here = opened[-1], text[at]
-    closes = f"the {_CLOSING[inner.mark]} " + (
-        f"of {inner.name} (line {inner.line})" if inner.name else f"to line {inner.line}"
-    )
+    name, line = _short(inner.name), text.count("\n", 0, inner.offset) + 1
+    closes = f"the {_CLOSING[inner.mark]} " + (f"of {name} (line {line})" if name else f"to line {line}")
     if wants.startswith("Expecting ',") and here in "}]":
         return FaultError(f"a {here} too many, or {closes} is missing before it", offset=at)
+    if (
+        wants.startswith("Expecting ',")
+        and here == ":"
+        and inner.mark == "["
+        and not text[inner.offset + 1 : last].strip()
+    ):
+        return FaultError("names stand in { }, not in [ ]", offset=inner.offset)
     if wants.startswith("Expecting ',") and here == ":" and inner.mark == "[":
         return FaultError(f"{closes} is missing before this", offset=last)
     if wants.startswith("Expecting property") and here in "{[":
@@ -160,7 +167,7 @@ def _open_at(text: str, at: int) -> tuple[list[_Open], int]:
         elif mark == ":":
             name = held
         elif mark and mark in "{[":
-            opened.append(_Open(mark, text.count("\n", 0, token.start(2)) + 1, _short(name)))
+            opened.append(_Open(mark, token.start(2), name))
             name = ""
         elif mark and mark in "}]" and opened:
             opened.pop()
@@ -184,7 +191,7 @@ def _odd_token(text: str) -> FaultError | None:
             )
         if bare in ("NaN", "Infinity", "-Infinity"):
             return FaultError(f"{bare} is not JSON; write a number or null", offset=token.start(3))
-        if bare and bare[-1].isdigit() and (len(bare) > 300 or abs(float(bare)) == float("inf")):
+        if bare and _NUMBER.fullmatch(bare) and (len(bare) > 300 or abs(float(bare)) == float("inf")):
             return FaultError("a number that is too large", offset=token.start(3), mend="write a smaller one")
     return None
 

@@ -114,14 +114,18 @@ class TestWhatIsPrinted:
     def test_what_is_no_directory_is_told_in_one_line(
         self, tmp_path: Path, capsys: Output, form: str, there: bool
     ) -> None:
-        """For programs it is a remark too; a file gets a hint at what to name."""
+        """For programs it is a remark too; the line says what it is and what to do."""
         place = tmp_path / "none"
         if there:
             place.write_text("x")
         assert main(["check", str(place), "--format", form]) == 1
         out, err = capsys.readouterr()
-        assert err.startswith(f"dspyreload: {place} can't be looked at: ")
-        assert (err.count("\n"), "name the directory" in err) == (1, there)
+        words = (
+            "is a file; name the directory that it lies in"
+            if there
+            else "is not there; correct its name, or make it with dspyreload init"
+        )
+        assert err == f"dspyreload: {place} {words}\n"
         if form == "json":
             (remark,) = json.loads(out)
             assert (remark["path"], remark["level"], remark["line"]) == (str(place), "fault", 1)

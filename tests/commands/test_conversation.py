@@ -202,8 +202,9 @@ async def test_the_screen_says_how_the_answer_failed_and_what_would_help(modules
     async with talking(modules) as talk:
         said = await talk.say("Hello")
         assert said.startswith("no answer: ")
-        assert "the module has no demonstrations to answer from" in said
+        assert "it has no demonstrations to answer from; give it some, or begin with --lm" in said
         assert "--lm openai/gpt-4o-mini" in said
+        assert talk.conversation.failed
         assert "Error" not in said
         save("smith.json", module_text())
         await talk.saved()

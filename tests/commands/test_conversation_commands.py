@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from dspyreload.commands.conversation import COMMANDS
 from dspyreload.testing import Prompt, ScriptedLM
 from tests.commands.talks import AYE, in_reactor, soon, talking
 from tests.conftest import Save, module_text
@@ -107,7 +106,7 @@ async def test_where_one_side_of_both_fails_the_other_is_shown(modules: Path, sa
         await talk.saved()
         assert await soon(talk.typed("/both"))
         (line,) = [line for line in talk.screen.splitlines() if "Aye." in line]
-        assert "no answer: the module has no" in talk.screen
+        assert "no answer: it has no demonstrations" in talk.screen
         assert line.index("Aye.") < line.rindex("│")
 
 
@@ -246,62 +245,3 @@ async def test_a_module_that_takes_no_text_is_asked_once_its_fields_are_set(modu
         assert "/again" in await talk.say("Hello")
         assert "smith: Aye." in await talk.say("/again")
         assert "7" in lm.prompts[-1].turns[-1][1]
-
-
-# /module, and the rest
-
-
-@in_reactor
-async def test_a_module_is_named_by_its_id_its_end_or_its_file(modules: Path, save: Save) -> None:
-    """An end that several have says which; a name that nobody has says which was perhaps meant."""
-    save("a/smith.json", module_text("npc.smith"))
-    save("bard.json", module_text("npc.bard"))
-    save("other.json", module_text("town.bard"))
-    async with talking(modules) as talk:
-        listed = (await talk.say("/module")).splitlines()
-        assert [line[:11] for line in listed] == ["* npc.bard ", "  npc.smith", "  town.bard"]
-        for name in ("npc.smith", "smith", "a/smith.json"):
-            assert (await talk.say(f"/module {name}")).startswith("npc.smith "), name
-        assert await talk.say("/module bard") == "bard is the end of npc.bard, town.bard; say which\n"
-        said = await talk.say("/module smit")
-        assert "smit" in said
-        assert "npc.smith" in said or "no live module" in said
-        assert "did you mean" in await talk.say("/module npc.smth")
-        assert talk.conversation.module_id == "npc.smith"
-
-
-@in_reactor
-async def test_another_module_is_told_nothing_of_what_was_said_to_the_one_before(modules: Path, save: Save) -> None:
-    save("bard.json", json.dumps({"instruction": "You sing."}))
-    save("smith.json", json.dumps({"instruction": "You forge."}))
-    lm = ScriptedLM({"response": "Aye."})
-    async with talking(modules, lm.lm, "bard") as talk:
-        await talk.say("My name is Mira.")
-        await talk.say("/module smith")
-        assert "nothing was asked yet" in await talk.say("/again")
-        await talk.say("Who am I?")
-        assert "Mira" not in lm.prompts[-1].text
-
-
-@in_reactor
-async def test_what_is_no_command_is_said_and_every_command_has_its_line_of_help(modules: Path, save: Save) -> None:
-    save("smith.json", module_text())
-    async with talking(modules) as talk:
-        assert '"/again"' in await talk.say("/agian")
-        assert "/help shows them" in await talk.say("/\x1b[2J")
-        assert "\x1b" not in talk.screen
-        assert await talk.say("  ") == ""
-        said = await talk.say("/help")
-        assert all(f"{name} " in said for name in COMMANDS)
-        for leaving in ("/quit", " /exit "):
-            assert await soon(talk.typed(leaving)) is False
-
-
-@in_reactor
-async def test_commands_and_fields_and_ids_are_completed(modules: Path, save: Save) -> None:
-    save("smith.json", module_text())
-    async with talking(modules) as talk:
-        completions = talk.conversation.completions
-        assert completions("/module") == [("npc.smith", "")]
-        assert completions("/set") == [("player_message", "What the player said")]
-        assert completions("/again") == []

@@ -157,6 +157,15 @@ def test_a_value_that_another_module_can_not_take_is_lacking_there() -> None:
     assert fields.fill(signature(field("year", "int")), module(), "") == ({}, ("year",))
 
 
+def test_a_field_that_is_not_described_is_told_without_a_description() -> None:
+    """DSPy describes it with its own name, in a form of its own, which says nothing."""
+    inputs = signature(field("mood", description="${mood}"), field("place", description="${mood}"), MESSAGE)
+    assert [words for _name, words in Fields().told(inputs, module())][:2] == [
+        "not set: /set mood ...",
+        "not set: /set place ...    [${mood}]",
+    ]
+
+
 def test_each_input_is_told_with_where_its_value_comes_from() -> None:
     fields = Fields()
     inputs = signature(

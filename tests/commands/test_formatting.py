@@ -40,7 +40,7 @@ class TestADirectory:
         assert fmt(modules, capsys=capsys) == (
             0,
             ["b.json: formatted", "npc/a.json: formatted", "npc/deep/C.JSON: formatted"],
-            ["4 modules: 3 formatted, 0 left as they are"],
+            ["4 modules: 3 formatted, 1 in this form already, 0 with a fault"],
         )
         for path in ("b.json", "npc/a.json", "npc/deep/C.JSON", "neat.json"):
             assert (modules / path).read_text() == NEAT
@@ -50,7 +50,7 @@ class TestADirectory:
         file = save("a.json", UGLY)
         fmt(modules, capsys=capsys)
         before = os.stat(file)
-        assert fmt(modules, capsys=capsys) == (0, [], ["1 module: 0 formatted, 0 left as they are"])
+        assert fmt(modules, capsys=capsys) == (0, [], ["1 module: 0 formatted, 1 in this form already, 0 with a fault"])
         assert os.stat(file) == before
 
     def test_what_is_no_module_is_not_touched(self, modules: Path, save: Save, capsys: Output) -> None:
@@ -58,17 +58,27 @@ class TestADirectory:
         others = {"town.md": UGLY, ".vscode/settings.json": UGLY, "a.json.bak": UGLY, MANIFEST: '{"modules":{}}'}
         for path, text in others.items():
             save(path, text)
-        assert fmt(modules, capsys=capsys) == (0, [], ["0 modules: 0 formatted, 0 left as they are"])
+        assert fmt(modules, capsys=capsys) == (
+            0,
+            [],
+            ["0 modules: 0 formatted, 0 in this form already, 0 with a fault"],
+        )
         assert {path: (modules / path).read_text() for path in others} == others
 
     def test_with_a_manifest_it_is_the_files_that_it_lists(self, modules: Path, save: Save, capsys: Output) -> None:
-        """Others may be anything: nobody serves them."""
+        """Others may be anything: nobody serves them. Each that could be a module is named."""
         save("a.json", UGLY)
         save("shared.json", '["a list",  "of places"]')
         save("odd.prompt", UGLY)
         save(MANIFEST, '{"modules": {"x": {"path": "odd.prompt"}, "a": {"path": "a.json"}}}')
-        status, out, _err = fmt(modules, capsys=capsys)
-        assert (status, out) == (0, ["a.json: formatted", "odd.prompt: formatted"])
+        assert fmt(modules, capsys=capsys) == (
+            0,
+            ["a.json: formatted", "odd.prompt: formatted"],
+            [
+                "2 modules: 2 formatted, 0 in this form already, 0 with a fault",
+                "shared.json: manifest.json does not list it, and it is left as it is",
+            ],
+        )
         assert (modules / "shared.json").read_text() == '["a list",  "of places"]'
 
     def test_the_meaning_stays(self, modules: Path, save: Save, capsys: Output) -> None:
@@ -91,7 +101,11 @@ class TestADirectory:
             place.write_text(UGLY)
         status, out, (line,) = fmt(place, capsys=capsys)
         assert (status, out) == (1, [])
-        assert line.startswith(f"dspyreload: {place} can't be looked at: ")
+        assert line == f"dspyreload: {place} is " + (
+            "a file; name the directory that it lies in"
+            if there
+            else "not there; correct its name, or make it with dspyreload init"
+        )
         assert not there or place.read_text() == UGLY
 
 
@@ -105,7 +119,7 @@ class TestCheck:
         assert fmt(modules, "--check", capsys=capsys) == (
             1,
             ["a.json: would be formatted"],
-            ["1 module: 1 would be formatted, 0 left as they are"],
+            ["1 module: 1 would be formatted, 0 in this form already, 0 with a fault"],
         )
         assert os.stat(file) == before
         fmt(modules, capsys=capsys)
@@ -127,15 +141,15 @@ class TestFaults:
     def test_a_file_with_a_fault_is_left_and_the_others_are_not(
         self, modules: Path, save: Save, capsys: Output, options: list[str]
     ) -> None:
-        """It is named with its place, and the exit status is 1."""
+        """It is named with its place and its mend, and the exit status is 1."""
         save("a.json", BROKEN)
         save("b.json", '{"demos":[]}')
         save("c.json", NEAT)
         status, out, err = fmt(modules, *options, capsys=capsys)
         assert status == 1
-        assert out[0] == "a.json:1:20: a comma too many before the closing }"
-        assert out[1].startswith('b.json:1:1: the module lacks "instruction"')
-        assert err[0].endswith(", 2 left as they are")
+        assert out[0] == "a.json:1:20: a comma too many before the closing }; delete it"
+        assert out[1] == 'b.json:1:1: the module lacks "instruction"; add "instruction" to it'
+        assert err[0].endswith(", 1 in this form already, 2 with a fault")
         assert [(modules / name).read_text() for name in ("a.json", "b.json")] == [BROKEN, '{"demos":[]}']
 
     @pytest.mark.parametrize("kind", ["missing", "folder", "outside", "fifo"])

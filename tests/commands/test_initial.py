@@ -128,10 +128,55 @@ class TestForVSCode:
         assert check(new, capsys) == []
 
 
+class TestForVSCodeBesideModules:
+    @pytest.mark.parametrize("begun", ["npc/wizard.json", MANIFEST])
+    def test_the_editors_files_alone_are_written(self, new: Path, capsys: Output, begun: str) -> None:
+        """Modules, or a manifest, that are there stay as they are; each new file is a line, and no talk is proposed."""
+        (new / begun).parent.mkdir(parents=True)
+        text = '{"modules": {}}' if begun == MANIFEST else '{"instruction": "x"}'
+        (new / begun).write_text(text)
+        assert main(["init", str(new), "--vscode"]) == 0
+        found = files(new)
+        assert sorted(found) == sorted([begun, *FOR_VSCODE])
+        assert found[begun] == text
+        assert sorted(capsys.readouterr().out.splitlines()) == sorted(str(new / path) for path in FOR_VSCODE)
+
+    def test_the_schemas_know_the_defaults_of_the_manifest(self, new: Path) -> None:
+        """As those that ``schema --write`` writes."""
+        new.mkdir(parents=True)
+        signature = {"inputs": [{"name": "riddle"}], "outputs": [{"name": "answer"}]}
+        (new / MANIFEST).write_text(json.dumps({"modules": {}, "defaults": {"signature": signature}}))
+        main(["init", str(new), "--vscode"])
+        before = files(new)
+        assert '"riddle"' in before[".schemas/module.json"]
+        main(["schema", str(new), "--write"])
+        assert files(new) == before
+
+    @pytest.mark.parametrize("path", FOR_VSCODE)
+    def test_settings_that_are_there_are_not_overwritten(self, new: Path, capsys: Output, path: str) -> None:
+        """Nor is anything written beside them."""
+        for name in ("smith.json", path):
+            (new / name).parent.mkdir(parents=True, exist_ok=True)
+            (new / name).write_text('{"instruction": "x"}')
+        before = files(new)
+        assert main(["init", str(new), "--vscode"]) == 1
+        assert f"{new / path} is there already; nothing was written" in capsys.readouterr().err
+        assert files(new) == before
+
+    def test_a_manifest_with_a_fault_is_told_and_nothing_is_written(self, new: Path, capsys: Output) -> None:
+        """In one line, with what shows its place."""
+        new.mkdir(parents=True)
+        (new / MANIFEST).write_text("mine")
+        assert main(["init", str(new), "--vscode"]) == 1
+        out, err = capsys.readouterr()
+        assert (out, err) == ("", "dspyreload: manifest.json: this is not JSON; see dspyreload check\n")
+        assert files(new) == {MANIFEST: "mine"}
+
+
 class TestWhatIsThere:
     @pytest.mark.parametrize(
         ("path", "options"),
-        [*((path, []) for path in FILES), *((path, ["--vscode"]) for path in (MANIFEST, *FOR_VSCODE))],
+        [*((path, []) for path in FILES), *((path, ["--vscode"]) for path in FOR_VSCODE)],
     )
     @pytest.mark.parametrize("kind", ["file", "hole"])
     def test_nothing_is_overwritten_and_nothing_is_written_beside_it(

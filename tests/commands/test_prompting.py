@@ -41,6 +41,19 @@ def completed(text: str) -> list[tuple[str, int, str]]:
     return [(one.text, one.start_position, one.display_meta_text) for one in found]
 
 
+def test_an_id_is_completed_by_its_end_too() -> None:
+    """As it can be typed; what stands there is replaced by the whole id."""
+    words = Words(lambda _text: [("npc.smith", ""), ("npc.town.bard", ""), ("smithy", "")])
+
+    def offered(text: str) -> list[tuple[str, int]]:
+        return [(one.text, one.start_position) for one in words.get_completions(Document(text), CompleteEvent())]
+
+    assert offered("/module sm") == [("npc.smith", -2), ("smithy", -2)]
+    assert offered("/module npc.t") == [("npc.town.bard", -5)]
+    assert offered("/module ba") == [("npc.town.bard", -2)]
+    assert offered("/module town") == []
+
+
 def test_the_word_at_the_cursor_is_completed() -> None:
     assert completed("/a") == [("/again", -2, "once more"), ("/all", -2, "all of it")]
     assert completed("/module sm") == [("smith", -2, "")]

@@ -35,6 +35,13 @@ class TestForPeople:
         """How many modules were looked at, and that nothing was found."""
         assert text(modules) == ["3 modules checked: 0 faults, 0 warnings"]
 
+    def test_where_no_module_is_found_it_says_what_to_name(self, modules: Path) -> None:
+        """Nothing wrong is no good news then; a fault, such as of the manifest, tells more."""
+        assert text(modules, modules=0) == [
+            "0 modules checked: 0 faults, 0 warnings; no module is here: name the directory that has them"
+        ]
+        assert text(modules, fault("manifest.json"), modules=0)[-1].endswith("1 fault in 1 file, 0 warnings")
+
     def test_a_fault_is_shown_with_its_line_a_mark_and_its_mend(self, modules: Path, save: Save) -> None:
         """Place and message, the line, the mark under the place, what to do; then the sum."""
         save("a.json", '{"a": 7}')

@@ -29,7 +29,8 @@ class Heard:
         self.clock = Clock()
         self.lines: list[Line] = []
         self.spoken: str | None = "npc.smith"
-        self.saves = Saves(self.clock, self.lines.append, lambda: self.spoken)
+        self.has_manifest = True
+        self.saves = Saves(self.clock, self.lines.append, lambda: self.spoken, has_manifest=lambda: self.has_manifest)
 
     def of(self, *events: HotReloadEvent) -> list[str]:
         """Take the events of one save; returns the texts that are told when all is quiet."""
@@ -86,11 +87,11 @@ def test_of_many_files_with_a_fault_the_one_that_is_talked_to_is_told(heard: Hea
     faults = [rejected(f"npc.a{number}") for number in range(5)]
     [line] = heard.of(*faults, rejected("npc.smith"), *faults)
     assert line.startswith("npc.smith.json:21:17: ")
-    assert "10 more files" in line
+    assert "; 10 more files with a fault; " in line
     heard.spoken = None
     [line] = heard.of(rejected("npc.b"), rejected("npc.a"))
     assert line.startswith("npc.a.json:21:17: ")
-    assert "1 more file" in line
+    assert "; 1 more file with a fault; " in line
 
 
 def test_a_shared_file_of_two_hundred_modules_is_one_line(heard: Heard) -> None:
@@ -156,10 +157,76 @@ def test_a_broken_manifest_says_what_counts(heard: Heard, serving: str | None, w
     assert heard.of(event) == [f"manifest.json:2:1: it is no JSON; {words}"]
 
 
-def test_a_module_that_is_gone_is_told(heard: Heard) -> None:
-    assert heard.of(ModuleDeleted(generation=1, module_id="npc.bard")) == [
-        "npc.bard is gone: its file is, or its entry"
+def gone(*module_ids: str) -> list[ModuleDeleted]:
+    return [ModuleDeleted(generation=1, module_id=module_id) for module_id in module_ids]
+
+
+def test_a_module_that_is_gone_is_told_with_the_reason(heard: Heard) -> None:
+    """Its file is gone, or the manifest let go of it."""
+    assert heard.of(*gone("npc.bard")) == ["npc.bard is gone: there is no file for it"]
+    assert heard.of(ManifestChanged(generation=1, removed=("npc.bard",)), *gone("npc.bard")) == [
+        "manifest.json is live: 1 removed; npc.bard is gone: manifest.json no longer lists it"
     ]
+
+
+def test_of_several_that_are_gone_the_one_that_is_talked_to_is_named(heard: Heard) -> None:
+    [line] = heard.of(*gone("npc.bard", "npc.smith"))
+    assert line == "npc.smith and 1 more module are gone: there is no file for them"
+    all_three = ("npc.bard", "npc.smith", "npc.cook")
+    [line] = heard.of(ManifestChanged(generation=1, removed=all_three), *gone(*all_three))
+    assert line.endswith("npc.smith and 2 more modules are gone: manifest.json no longer lists them")
+
+
+def test_a_manifest_that_is_gone_is_told_with_what_counts_now(heard: Heard) -> None:
+    """Then there is no manifest that would be live."""
+    heard.has_manifest = False
+    assert heard.of(ManifestChanged(generation=1, added=("a",)), live("a", B)) == [
+        "a is live: bbbb; manifest.json is gone: every .json file is a module now"
+    ]
+    heard.has_manifest = True
+    assert heard.of(ManifestChanged(generation=1, added=("a",))) == ["manifest.json is live: 1 added"]
+
+
+def test_a_note_stands_in_the_line_of_its_save_and_is_nothing_bad(heard: Heard) -> None:
+    heard.saves.on_note("manifest.json is whole again, as it was before")
+    assert heard.of() == ["manifest.json is whole again, as it was before"]
+    assert not heard.lines[0].bad
+    heard.saves.on_note("manifest.json is whole again")
+    heard.saves.on_warning("a.json: odd")
+    assert heard.of(live()) == ["npc.smith is live: aaaa; manifest.json is whole again; warning: a.json: odd"]
+    assert heard.of() == []
+
+
+def test_a_fault_that_was_told_at_the_beginning_is_not_told_again(heard: Heard) -> None:
+    """Once: who breaks the file in that way later hears of it; and so does who breaks it in another, or another."""
+    lacks = 'demo 3 lacks "emotion"'
+    told = [(f"npc.{name}.json", lacks) for name in ("smith", "bard", "guide")]
+    heard.saves = Saves(heard.clock, heard.lines.append, lambda: "npc.smith", told=told)
+    assert heard.of(rejected()) == []
+    assert len(heard.of(rejected())) == 1
+    assert len(heard.of(rejected("npc.bard", error="it is no JSON"))) == 1
+    assert len(heard.of(rejected("npc.cook"))) == 1
+    heard.of(live("npc.guide"))
+    assert len(heard.of(rejected("npc.guide"))) == 1
+
+
+def test_what_has_no_place_in_its_file_is_not_told_again_either(heard: Heard) -> None:
+    """A pipe in the place of a file."""
+    words = "this is a pipe or a device, not a file"
+    heard.saves = Saves(heard.clock, heard.lines.append, lambda: "npc.smith", told=[("npc.smith.json", words)])
+    assert heard.of(rejected(error=words, line=None, column=None)) == []
+
+
+def test_a_version_that_was_live_before_is_told_without_it(heard: Heard) -> None:
+    """The game registered something anew: the file is the one that it was."""
+    heard.of(live(version=A))
+    assert heard.of(live(version=A)) == ["npc.smith is live: aaaa"]
+
+
+def test_a_broken_manifest_comes_before_the_files_that_it_lists(heard: Heard) -> None:
+    event = ReloadError(generation=1, path="manifest.json", error="it is no JSON", line=2, column=1, serving=A)
+    [line] = heard.of(rejected("npc.a"), event, rejected("npc.b"))
+    assert line == "manifest.json:2:1: it is no JSON; 2 more files with a fault; the manifest before it still counts"
 
 
 def test_a_module_that_comes_back_had_no_version_just_before(heard: Heard) -> None:

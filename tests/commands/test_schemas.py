@@ -85,7 +85,10 @@ GOOD_MANIFESTS: list[Any] = [
     {"version": "1.0", "modules": {"m": {"path": "m.json", "hash": None, "tags": ["npc"]}}},
     {"modules": {"m": {"path": "m.json", "hash": "0" * 64, "temperature": 2, "max_tokens": 1}}},
     {"modules": {"m": {"path": "m.json", "predictor_type": "predict", "signature_name": "x"}}},
-    {"modules": {}, "defaults": {"signature_name": "x", "folders": {"npc": {"predictor_type": "predict"}}}},
+    {
+        "modules": {"m": {"path": "npc/m.json"}},
+        "defaults": {"signature_name": "x", "folders": {"npc": {"predictor_type": "predict"}}},
+    },
 ]
 BAD_MANIFESTS: list[Any] = [
     {"version": "2.0", "modules": {}},
@@ -269,8 +272,8 @@ class TestADirectory:
         ("options", "words"),
         [
             (["--write"], "schema --write needs DIR"),
-            (["none", "--write"], "none is no directory"),
-            (["none"], "none is no directory"),
+            (["none", "--write"], "none is not there; correct its name, or make it with dspyreload init"),
+            (["none"], "none is not there; correct its name, or make it with dspyreload init"),
             (["broken"], "manifest.json: the file ends too early"),
             (["broken", "--write"], "manifest.json: the file ends too early"),
         ],

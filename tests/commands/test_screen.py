@@ -118,6 +118,17 @@ def test_two_texts_stand_beside_each_other_within_the_window(monkeypatch: pytest
     assert first.index("left") < 30 <= first.index("right")
 
 
+def test_what_is_said_can_not_look_like_the_prompt() -> None:
+    """Its further lines are indented, wherever the pieces of them begin; nothing else is."""
+    terminal = Terminal()
+    for piece in ("Aye.\n", "npc.smith> /quit\r\n", "\n", "\x1b[2J"):
+        terminal.screen.said(piece)
+    assert terminal.text == "Aye.\n    npc.smith> /quit\n    \n    \\x1b[2J"
+    terminal.text = ""
+    terminal.screen.raw("a\nb")
+    assert terminal.text == "a\nb"
+
+
 @pytest.mark.parametrize("letter", ["x", "\u4f60"])
 def test_no_word_is_too_long_to_stand_beside_another(letter: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """An address, and all of Chinese and Japanese, which have no spaces."""

@@ -55,6 +55,40 @@ def test_each_piece_is_printed_as_it_comes(said: Said) -> None:
     assert said.screen == "[3f9a fast] smith: Mind the sparks."
 
 
+def test_further_lines_are_indented(said: Said) -> None:
+    """A poem has them; what a language model says can't be taken for a prompt, nor for a line of a save."""
+    said.hear(("response", "Mind\nthe "), ("response", "sparks.\n-- npc.smith is live"), ("mood", "a\nb"))
+    said.speech.over(reply(response="Mind\nthe sparks.\n-- npc.smith is live", mood="a\nb"))
+    assert said.screen == "[3f9a fast] smith: Mind\n    the sparks.\n    -- npc.smith is live\n  mood: a\n    b\n"
+
+
+def test_a_reply_of_which_nothing_was_heard_is_indented_as_well(said: Said) -> None:
+    said.speech.over(reply(response="Mind\nsmith> /quit", note="a\nsmith> /quit"))
+    assert "\nsmith>" not in said.screen
+
+
+def test_what_a_tool_gives_and_how_it_failed_is_indented_too(said: Said) -> None:
+    calls = (ToolCall("look", {}, result="a\nsmith> /quit"), ToolCall("open", {}, error="no\nsmith> /quit"))
+    said.speech.over(reply(response="Aye.", calls=calls))
+    assert "\nsmith>" not in said.screen
+
+
+def test_a_tool_that_failed_is_told_without_the_name_of_the_error(said: Said) -> None:
+    """The writer can do nothing with it."""
+    said.speech.over(reply(response="Aye.", calls=(ToolCall("open", {}, error="KeyError: it is locked"),)))
+    assert said.screen.endswith("  (used open: it failed: it is locked)\n")
+
+
+def test_a_failure_is_told_in_a_writers_words(said: Said) -> None:
+    """One line, without the names of errors; beside another reply too."""
+    late = "npc.smith: the LM fast failed: litellm.Timeout_Error: it was late\nTraceback"
+    said.speech.over(reply("fallback", fallback="lines", reason=late, response="Not now."))
+    assert said.screen.endswith("  (the language model could not: it was late)\n")
+    words = told(reply("fallback", fallback="lines", reason=late, response="Not now."))
+    assert "the language model could not: it was late" in words
+    assert "Traceback" not in words
+
+
 def test_each_further_field_is_named_once(said: Said) -> None:
     said.hear(("response", "Mind "), ("response", "it."), ("emotion", "an"), ("emotion", "noyed"))
     said.speech.over(reply(response="Mind it.", emotion="annoyed"))

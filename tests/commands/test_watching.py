@@ -175,6 +175,19 @@ def test_another_directory_in_its_place_is_watched(watching_it: Watching, module
     assert watching_it.tell("smith.json") == [True]
 
 
+def test_a_run_that_gives_up_ends_it(watching_it: Watching, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where nobody reads what is printed any more: the reactor stops, and nothing is watched."""
+
+    def leave(saved: bool) -> frozenset[str]:
+        watching_it.runs.append(saved)
+        raise SystemExit(1)
+
+    monkeypatch.setattr(watching_it, "again", leave)
+    watching_it.start()
+    (observer,) = watching_it.observers
+    assert (watching_it.runs, observer.running) == ([True], False)
+
+
 def test_when_the_reactor_stops_nothing_is_watched(watching_it: Watching) -> None:
     """Word that comes later leads to nothing."""
     watching_it.start()

@@ -36,7 +36,7 @@ def test_every_fault_of_every_file_is_a_remark_at_its_place(modules: Path, save:
     save("b.json", '{\n "instruction": 1,\n "demos": 2\n}')
     save("a.json", '{"instruction": }')
     assert [(remark.path, remark.line, remark.column, remark.level) for remark in remarks(modules)] == [
-        ("a.json", 1, 17, "fault"),
+        ("a.json", 1, 15, "fault"),
         ("b.json", 2, 17, "fault"),
         ("b.json", 3, 11, "fault"),
     ]
@@ -99,6 +99,52 @@ def test_what_is_no_file_is_a_fault(modules: Path, tmp_path: Path) -> None:
         ("out.json", "fault"),
         ("sparse.json", "fault"),
     ]
+
+
+def test_a_link_that_leads_nowhere_is_a_fault(modules: Path, save: Save) -> None:
+    """It is listed by the folder, and can't be opened. With a manifest it is the fault of whoever lists it."""
+    (modules / "npc").mkdir()
+    (modules / "npc" / "a.json").symlink_to("gone.json")
+    (remark,) = remarks(modules)
+    assert remark == Remark(
+        "npc/a.json", 1, 1, "fault", "this is a link that leads nowhere", "delete it, or mend where it leads", False
+    )
+    save(MANIFEST, '{"modules": {"a": {"path": "npc/a.json"}}}')
+    (remark,) = remarks(modules)
+    assert (remark.path, remark.level, "missing" in remark.message) == ("npc/a.json", "fault", True)
+
+
+def test_a_file_that_a_module_includes_is_not_told_as_not_listed(modules: Path, save: Save) -> None:
+    """Even where that module is broken; one that nobody includes is told with the entry that would list it."""
+    save("a.json", '{"instruction": "x", "include": ["town.json"]}')
+    save("town.json", '{"instruction": "Town."}')
+    save("npc/b.json", '{"instruction": "x"}')
+    save(MANIFEST, '{"modules": {"a": {"path": "a.json"}}}')
+    (remark,) = remarks(modules)
+    assert (remark.path, remark.level) == ("npc/b.json", "warning")
+    entry = remark.mend.partition("there: ")[2]
+    save(MANIFEST, '{"modules": {"a": {"path": "a.json"}, ' + entry + "}}")
+    assert remarks(modules) == []
+
+
+def test_a_text_without_words_that_is_included_is_a_warning_at_its_place(modules: Path, save: Save) -> None:
+    """It adds nothing; the module is served."""
+    save("a.json", '{"instruction": "x",\n "include": ["town.md"]}')
+    save("town.md", " \n")
+    (remark,) = remarks(modules)
+    assert (remark.path, remark.line, remark.column, remark.level) == ("a.json", 2, 14, "warning")
+    assert (remark.message, remark.mend) == ('the file "town.md" is empty', "write something into it")
+
+
+def test_a_name_that_is_waited_for_says_whom_to_ask(modules: Path, save: Save) -> None:
+    """Where the game was named it registers no more than that; where it was not, naming it is the mend."""
+    save("a.json", module_text("a", signature=None))
+    for complete, mend in (
+        (True, "correct the name, or ask who keeps the game to register it"),
+        (False, "name the game's module with --setup"),
+    ):
+        (remark,) = check_directory(modules, HotReloadConfig(), complete=complete).remarks
+        assert remark.mend == mend
 
 
 def test_a_signature_that_only_the_game_knows_is_a_warning(modules: Path, save: Save) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import tempfile
 from pathlib import Path
@@ -38,15 +39,20 @@ FORM = """{
 """
 
 
-def sha(text: str) -> str:
-    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+def text_of(path: str) -> str:
+    """Return what stands in a file: a module that says where it lies."""
+    return json.dumps({"instruction": path})
+
+
+def sha(path: str) -> str:
+    return "sha256:" + hashlib.sha256(text_of(path).encode()).hexdigest()
 
 
 @pytest.fixture
 def listed(modules: Path, save: Save) -> Path:
     """A directory of four files and a manifest in a form of its own; returns the manifest."""
     for path in ("npc/a.json", "b.json", "c.json", "d.json"):
-        save(path, path)
+        save(path, text_of(path))
     return save(MANIFEST, FORM % OLD)
 
 
@@ -90,17 +96,25 @@ def test_a_manifest_that_is_right_is_not_written(modules: Path, listed: Path) ->
 @pytest.mark.parametrize("form", ["sha256:{}", "{}"])
 def test_a_hash_that_is_right_keeps_its_form(modules: Path, save: Save, form: str) -> None:
     """Bare hex that has the bytes is left as it is."""
-    save("a.json", "x")
+    save("a.json", text_of("a.json"))
     text = '{"modules": {"a": {"path": "a.json", "hash": "%s"}}}'
-    text %= form.format(hashlib.sha256(b"x").hexdigest())
+    text %= form.format(sha("a.json").removeprefix("sha256:"))
     save(MANIFEST, text)
     list_hashes(modules, LIMIT)
     assert (modules / MANIFEST).read_text() == text
 
 
-@pytest.mark.parametrize("hazard", ["missing", "fifo", "large", "out"])
-def test_nothing_is_written_when_a_file_can_not_be_read(modules: Path, listed: Path, hazard: str) -> None:
-    """One file that can't be read leaves the manifest as it was, and is named."""
+@pytest.mark.parametrize(
+    ("hazard", "words"),
+    [
+        ("missing", "the file is missing; make it, or delete its entry in manifest.json"),
+        ("fifo", "this is a pipe or a device, not a file; put a file in its place, or name another one"),
+        ("large", "10,000 are allowed; make it smaller"),
+        ("out", "(a link leads out of it); copy it into it"),
+    ],
+)
+def test_nothing_is_written_when_a_file_can_not_be_read(modules: Path, listed: Path, hazard: str, words: str) -> None:
+    """One file that can't be read leaves the manifest as it was, and is named, with what to do."""
     text = listed.read_bytes()
     path = modules / "c.json"
     path.unlink()
@@ -114,8 +128,60 @@ def test_nothing_is_written_when_a_file_can_not_be_read(modules: Path, listed: P
     with pytest.raises(HotReloadFailed) as raised:
         list_hashes(modules, LIMIT)
     assert raised.value.path == "c.json"
+    assert raised.value.reason.endswith(words)
     assert listed.read_bytes() == text
     assert sorted(os.listdir(modules)) == before
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "words"),
+    [
+        ('{"instruction": "x",\n}', "npc/a.json:1:20", "a comma too many before the closing }; delete it"),
+        ('{"instruction": 7}', "npc/a.json:1:17", '"instruction" must be text, not a whole number'),
+        ("{}", "npc/a.json:1:1", 'the module lacks "instruction"; add "instruction" to it'),
+        ("", "npc/a.json:1:1", "the file is empty; the least that a module can be is"),
+    ],
+)
+def test_a_module_with_a_fault_has_no_hash(
+    modules: Path, listed: Path, save: Save, text: str, where: str, words: str
+) -> None:
+    """A release would refuse it; so nothing is written, and place, fault and mend are told."""
+    before = listed.read_bytes()
+    save("npc/a.json", text)
+    with pytest.raises(HotReloadFailed) as raised:
+        list_hashes(modules, LIMIT)
+    assert raised.value.path == where
+    assert raised.value.reason.startswith(words)
+    assert listed.read_bytes() == before
+
+
+class TestClearing:
+    def test_null_stands_in_place_of_each_hash_and_everything_else_stays(self, modules: Path, listed: Path) -> None:
+        """An entry that had none gets none."""
+        assert [(path, change) for path, change in list_hashes(modules, LIMIT, clear=True)] == [
+            ("b.json", "as it was"),
+            ("npc/a.json", "as it was"),
+            ("c.json", "no hash listed"),
+            ("d.json", "as it was"),
+        ]
+        assert listed.read_text() == (FORM % OLD).replace(f'"{OLD}"', "null")
+
+    def test_it_takes_back_what_was_listed(self, modules: Path, listed: Path) -> None:
+        """Each file can be edited again; a second run leaves the very file."""
+        list_hashes(modules, LIMIT)
+        assert {change for _path, change in list_hashes(modules, LIMIT, clear=True)} == {"no hash listed"}
+        manifest = parse_manifest(listed.read_bytes())
+        assert [manifest[name].hash for name in "abcd"] == [None] * 4
+        before = os.stat(listed)
+        list_hashes(modules, LIMIT, clear=True)
+        assert os.stat(listed) == before
+
+    def test_no_file_need_be_whole_for_it(self, modules: Path, listed: Path, save: Save) -> None:
+        """A file that is broken, or gone, is what one wants to edit."""
+        save("npc/a.json", "{")
+        (modules / "c.json").unlink()
+        list_hashes(modules, LIMIT, clear=True)
+        assert parse_manifest(listed.read_bytes())["c"].hash is None
 
 
 @pytest.mark.parametrize(
@@ -133,7 +199,7 @@ def test_a_manifest_with_a_fault_is_not_written(modules: Path, save: Save, text:
 
 def test_without_a_manifest_there_is_nothing_to_do(modules: Path) -> None:
     """The missing manifest is named."""
-    with pytest.raises(HotReloadFailed, match="the file is missing"):
+    with pytest.raises(HotReloadFailed, match="the file is missing; name a directory that has one"):
         list_hashes(modules, LIMIT)
 
 

@@ -20,12 +20,17 @@ from tests.disk.test_includes import fault, instruction, judged, module
 class TestReading:
     @pytest.mark.parametrize(
         ("path", "words"),
-        [("link.md", "outside"), ("fifo.md", "a FIFO"), ("big.md", "10,000 are allowed"), ("folder", "a directory")],
+        [
+            ("link.md", "outside"),
+            ("fifo.md", "this is a pipe or a device"),
+            ("big.md", "10,000 are allowed"),
+            ("folder", "this is a folder"),
+        ],
     )
     def test_an_included_modules_texts_are_confined_and_bounded(
         self, modules: Path, save: Save, path: str, words: str
     ) -> None:
-        """What the module itself may not include, no file that it includes may; the file is named."""
+        """What the module itself may not include, no file that it includes may; the file is named, at the include."""
         (modules.parent / "secret.md").write_text("secret")
         (modules / "link.md").symlink_to("../secret.md")
         (modules / "folder").mkdir()
@@ -33,9 +38,11 @@ class TestReading:
         save("big.md", "x" * 10_001)
         save("smith.json", module("Smith.", "town.json"))
         save("town.json", module("Town.", path))
-        message = fault(modules, kind=Kind.UNREADABLE).message
-        assert message.startswith(f"{path}: ")
-        assert words in message
+        found = fault(modules, kind=Kind.UNREADABLE)
+        assert found.message.startswith(f"{path}: ")
+        assert words in found.message
+        assert (found.line, found.column) == (2, 1)
+        assert bool(found.mend) == ("not a file" in found.message)
 
     @pytest.mark.parametrize("name", ["town.md", "town.json"])
     @pytest.mark.parametrize(
@@ -48,7 +55,7 @@ class TestReading:
         """A text, and a module's file alike."""
         save("smith.json", module("Smith.", name))
         (modules / name).write_bytes(data)
-        assert fault(modules).message.startswith(f"{name}:{words}")
+        assert fault(modules).message.startswith(f"in {name}:{words}")
 
     def test_a_byte_order_mark_is_no_part_of_what_is_said(self, modules: Path, save: Save) -> None:
         """As Windows' editors write it, at the head of a text and of a module."""

@@ -210,6 +210,8 @@ class TestHoles:
         save("smith.json", module("Smith.", "land.json"))
         save("land.json", module("Land.", "lands.json"))
         assert "did you mean" not in fault(modules).message
+        save("smith.json", '{"instruction_file": "smith.md"}')
+        assert "did you mean" not in fault(modules).message
 
 
 class TestFaultsInside:
@@ -226,12 +228,12 @@ class TestFaultsInside:
     def test_a_fault_in_an_included_module_has_its_own_line(
         self, modules: Path, save: Save, text: str, where: str, words: str
     ) -> None:
-        """The message begins with file, line and column; the place is where it is included."""
+        """The message begins with "in", file, line and column; the place is where it is included."""
         save("smith.json", module("Smith.", "lore/town.json"))
         save("lore/town.json", text)
         found = fault(modules)
         assert (found.line, found.column) == (2, 1)
-        assert found.message.startswith(f"{where}: ")
+        assert found.message.startswith(f"in {where}: ")
         assert words in found.message
 
     def test_so_it_does_two_files_down(self, modules: Path, save: Save) -> None:
@@ -239,7 +241,7 @@ class TestFaultsInside:
         save("smith.json", module("Smith.", "a.json"))
         save("a.json", module("A.", "b.json"))
         save("b.json", '{"instruction"\n: 1}')
-        assert fault(modules).message == 'b.json:2:3: "instruction" must be text, not a whole number'
+        assert fault(modules).message == 'in b.json:2:3: "instruction" must be text, not a whole number'
 
     @pytest.mark.parametrize(
         ("name", "words"), [("../../secret.md", "leads out"), ("/etc/passwd", "is absolute"), ("a\\b.md", "backslash")]

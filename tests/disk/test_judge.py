@@ -10,12 +10,11 @@ from typing import Any
 
 import pytest
 
-from dspyreload.disk.judge import Source, default_id, faults_of, judge, refreshed
-from dspyreload.disk.reading import ReadFault
+from dspyreload.disk.judge import Source, faults_of, judge
 from dspyreload.model.faults import Fault, FaultError
 from dspyreload.model.finding import Finding, Kind
 from dspyreload.model.jsontext import parse
-from dspyreload.model.manifest import ModuleEntry
+from dspyreload.model.manifest import ModuleEntry, default_id
 from dspyreload.model.module import FieldDefinition, SignatureDefinition
 from dspyreload.model.registrations import NOTHING, Registered, Registrations
 from tests.conftest import Save, module_text
@@ -84,7 +83,9 @@ def test_a_file_that_can_not_be_had_is_unreadable(modules: Path) -> None:
     """A FIFO is named, keeps the id that the path had, and no signature proves anything of it."""
     os.mkfifo(modules / "a.json")
     found = judged(modules, "a.json", last_id="npc")
-    assert "a FIFO" in fault(found, Kind.UNREADABLE).message
+    assert fault(found, Kind.UNREADABLE) == Fault(
+        "this is a pipe or a device, not a file", mend="put a file in its place, or name another one"
+    )
     assert (found.module_id, found.stamps) == ("npc", ())
 
 
@@ -234,7 +235,7 @@ class TestTexts:
             ("..\\rules.md", "has a backslash"),
             ("", "is empty"),
             ("link.md", "outside of the modules directory"),
-            ("fifo.md", "a FIFO"),
+            ("fifo.md", "a pipe or a device"),
             ("big.md", "are allowed"),
             ("latin.md", "not UTF-8"),
             ("smith.json", "includes itself"),
@@ -254,6 +255,17 @@ class TestTexts:
         found = judged(smith)
         assert words in fault(found, Kind.UNREADABLE if found.kind is Kind.UNREADABLE else Kind.BROKEN).message
 
+    def test_one_that_can_not_be_read_has_its_place_and_proves_nothing(self, smith: Path) -> None:
+        """The fault stands where it is included; all files that were read are known, and none is taken as unchanged."""
+        (smith / "npc" / "town.md").unlink()
+        os.mkfifo(smith / "npc" / "town.md")
+        found = judged(smith)
+        mend = "put a file in its place, or name another one"
+        assert fault(found, Kind.UNREADABLE) == Fault(
+            "npc/town.md: this is a pipe or a device, not a file", 1, 61, mend
+        )
+        assert found.stamps == (("npc/smith.json", None), ("rules.md", None), ("npc/town.md", None))
+
     @pytest.mark.parametrize("second", ["../rules.md", "./../rules.md", "../npc/../rules.md"])
     def test_one_that_is_included_twice_is_rejected(self, smith: Path, save: Save, second: str) -> None:
         """The second mention is the fault, under whatever name."""
@@ -269,32 +281,3 @@ class TestTexts:
             include = [f"{number}.md" for number in range(count)]
             save("npc/smith.json", json.dumps({"instruction": "x", "include": include}))
         assert "more than 64 includes" in fault(judged(smith)).message
-
-
-class TestSource:
-    def test_a_file_is_read_once(self, modules: Path, save: Save, reads: list[str]) -> None:
-        """Within one pass the second reading gives the bytes of the first, or its fault."""
-        save("a.md", "old")
-        source = Source(str(modules), 100)
-        first = source.read("a.md")
-        save("a.md", "new")
-        assert source.read("a.md") is first
-        for _ in range(2):
-            with pytest.raises(ReadFault):
-                source.read("b.md")
-        assert reads == ["a.md", "b.md"]
-
-    def test_the_same_bytes_are_not_judged_again(self, modules: Path, save: Save) -> None:
-        """A finding is refreshed with new signatures where all its bytes are as they were."""
-        save("npc/smith.json", '{"instruction": "x", "include": ["rules.md"]}')
-        save("npc/rules.md", "Rules.")
-        before = judged(modules)
-        os.utime(modules / "npc" / "rules.md", ns=(1, 1))
-        again = refreshed(before, Source(str(modules), 100))
-        assert again is not None
-        assert again.stamps != before.stamps
-        assert again.says_the_same(before)
-        save("npc/rules.md", "Other.")
-        assert refreshed(before, Source(str(modules), 100)) is None
-        (modules / "npc" / "rules.md").unlink()
-        assert refreshed(before, Source(str(modules), 100)) is None

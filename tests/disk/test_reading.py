@@ -108,7 +108,8 @@ def test_what_is_no_regular_file_is_rejected_at_once(modules: Path, kind: str) -
         path.symlink_to("/dev/zero")
     fault = refused(modules, "a.json")
     assert not fault.missing
-    assert ("a directory" if kind == "directory" else "a FIFO, a socket or a device") in fault.message
+    assert fault.message == f"this is {'a folder' if kind == 'directory' else 'a pipe or a device'}, not a file"
+    assert fault.mend == "put a file in its place, or name another one"
 
 
 @pytest.mark.parametrize("link", ["file", "folder", "absolute"])

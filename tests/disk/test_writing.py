@@ -95,9 +95,7 @@ class TestReplacing:
             assert raised.value.path == path
         assert beside() == before
 
-    def test_a_full_disk_leaves_the_old_one(
-        self, tmp_path: Path, old: Path, beside: Callable[[], list[str]]
-    ) -> None:
+    def test_a_full_disk_leaves_the_old_one(self, tmp_path: Path, old: Path, beside: Callable[[], list[str]]) -> None:
         """The reason is told, and the half of the new one is gone."""
         before = beside()
         with full_disk(), pytest.raises(HotReloadFailed) as raised:

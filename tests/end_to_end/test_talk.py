@@ -202,7 +202,7 @@ def test_what_can_not_begin_is_one_line(modules: Path, tmp_path: Path) -> None:
     for arguments, words in (
         ([str(tmp_path / "none")], "is not there"),
         ([str(modules), "npc.smiht"], "did you mean"),
-        ([str(modules / "manifest.json")], "name the directory it lies in"),
+        ([str(modules / "manifest.json")], "name the directory that it lies in"),
         ([str(modules), "--lm", "openai/"], "name a model"),
         ([str(modules), "--lm-config", str(tmp_path / "none.toml")], "--lm-config"),
     ):
@@ -220,17 +220,78 @@ def test_it_ends_in_good_order_when_it_is_told_to(talk: Terminal) -> None:
     assert talk.ended() == 0
 
 
-def test_a_pipe_gives_a_transcript(modules: Path, tmp_path: Path) -> None:
-    """Lines from the standard input are said one after the other, and printed with the answers."""
-    run = subprocess.run(
-        [sys.executable, "-m", "dspyreload", "talk", str(modules), "smith"],
-        input="Good day!\nGoodbye\n",
+def piped(modules: Path, home: Path, *arguments: str, typed: str) -> subprocess.CompletedProcess[str]:
+    """Talk with lines from the standard input."""
+    return subprocess.run(
+        [sys.executable, "-m", "dspyreload", "talk", str(modules), *arguments],
+        input=typed,
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
-        env={**os.environ, "HOME": str(tmp_path)},
+        env={**os.environ, "HOME": str(home)},
     )
+
+
+@pytest.mark.parametrize(("typed", "status"), [("Hello\n", 1), ("Hello\n/help\n", 1), ("/help\n/both\n", 0)])
+def test_a_pipe_ends_with_1_where_a_question_had_no_answer(
+    modules: Path, smith: Path, tmp_path: Path, typed: str, status: int
+) -> None:
+    """A script may ask whether all was answered."""
+    save(smith, '{"instruction": "You are a smith."}')
+    run = piped(modules, tmp_path, "smith", typed=typed)
+    assert (run.returncode, run.stderr) == (status, "")
+    assert ("no answer: it has no demonstrations" in run.stdout) == bool(status)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"instruction" "x"}', ["a colon is missing"]),
+        (
+            '{"demos": [],\n "signature": {"inputs": [], "outputs": []},\n "instruction": " "}',
+            ['no "outputs"', "is empty"],
+        ),
+        (None, ["a pipe or a device"]),
+    ],
+)
+def test_each_fault_is_said_once_at_the_beginning(
+    modules: Path, smith: Path, tmp_path: Path, text: str | None, words: list[str]
+) -> None:
+    """Not when the greeting comes, and again when the watching begins."""
+    if text is None:
+        smith.unlink()
+        os.mkfifo(smith)
+    else:
+        save(smith, text)
+    with Terminal.of_dspyreload("talk", str(modules), "npc.smith", home=tmp_path, columns=200) as talk:
+        talk.until("npc.smith>")
+        save(modules / "npc" / "cook.json", '{"instruction": "You are kind."}')
+        screen = talk.until("npc.cook is live")
+    assert [screen.count(fault) for fault in words] == [1] * len(words)
+
+
+def test_a_manifest_that_is_broken_mended_and_deleted_is_told(modules: Path, tmp_path: Path) -> None:
+    """Each in its own words; what it let go of says so."""
+    manifest = modules / "manifest.json"
+    good = manifest.read_text(encoding="utf-8")
+    with Terminal.of_dspyreload("talk", str(modules), "npc.smith", home=tmp_path, columns=200) as talk:
+        talk.until("npc.smith>")
+        save(manifest, good.rstrip()[:-1])
+        talk.until("the manifest before it still counts")
+        save(manifest, good)
+        talk.until("-- manifest.json is whole again, as it was before")
+        entries = json.loads(good)
+        del entries["modules"]["npc.cook"]
+        save(manifest, json.dumps(entries))
+        talk.until("npc.cook is gone: manifest.json no longer lists it")
+        manifest.unlink()
+        talk.until("manifest.json is gone: every .json file is a module now")
+
+
+def test_a_pipe_gives_a_transcript(modules: Path, tmp_path: Path) -> None:
+    """Lines from the standard input are said one after the other, and printed with the answers."""
+    run = piped(modules, tmp_path, "smith", typed="Good day!\nGoodbye\n")
     assert (run.returncode, run.stderr) == (0, "")
     said = [line.partition("] ")[2] for line in run.stdout.splitlines() if line.startswith("[")]
     assert said == ["smith: Is it? Mind the sparks.", "smith: Close the door."]

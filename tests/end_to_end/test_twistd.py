@@ -84,7 +84,7 @@ def test_dropped_privileges_are_gone_before_the_first_read(modules: Path, save: 
     command = twistd("-n", "--uid=65534", "--gid=65534", "--pidfile=", "dspyreload", "--modules", str(modules))
     with running(*command, cwd=modules.parent) as server:
         server.wait_for(r"loaded 1 module \(npc\.open\)")
-        server.wait_for(r"closed\.json: this process may not read the file \(permission denied\)")
+        server.wait_for(r"closed\.json: the file may not be read here \(permission denied\)")
         server.end()
 
 

@@ -37,6 +37,7 @@ def said(
     saved_at: Any = (),
     notes: Any = (),
     warnings: Any = (),
+    mended: tuple[str, ...] = (),
 ) -> Sequence[LogEvent]:
     """Return the lines that a pass with these events leaves in the log."""
     values: dict[str, Any] = {str(field.alias): () for field in attrs.fields(Plan)}
@@ -52,6 +53,7 @@ def said(
         "saved_at": dict(saved_at),
         "notes": notes,
         "warnings": warnings,
+        "mended": mended,
     }
     plan = Plan(**values)
     with capturedLogs() as logs:
@@ -220,6 +222,21 @@ def test_an_oddity_names_its_file_and_place(kind: str, level: object) -> None:
     assert line(entry) == "npc/extra.json:4:2: it is odd"
     assert entry["path"] == "npc/extra.json"
     assert entry["log_level"] is level
+
+
+@pytest.mark.parametrize("kind", ["warnings", "notes"])
+def test_an_oddity_says_what_to_do(kind: str) -> None:
+    """After what is odd, where that does not say it; its line is a field too."""
+    (entry,) = aside(kind, (("a.json", Fault("it is odd", 4, 2, "delete it")),))
+    assert (line(entry), entry["line"]) == ("a.json:4:2: it is odd; delete it", 4)
+
+
+@pytest.mark.parametrize("name", ["npc.smith", "manifest.json"])
+def test_what_is_whole_again_is_a_line(name: str) -> None:
+    """A module by its id, and the manifest too: nothing else tells that its fault is gone."""
+    (entry,) = said(mended=(name,))
+    assert line(entry) == f"{name} is whole again, and is what serves already"
+    assert (entry["whole"], entry["log_level"]) == (name, LogLevel.info)
 
 
 @pytest.mark.parametrize("kind", ["warnings", "notes"])

@@ -15,6 +15,7 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor as installed
 from twisted.internet.defer import Deferred, DeferredQueue
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 
 from dspyreload import DSPyEngine, HotReloadConfig, HotReloadService
 from dspyreload.model.events import HotReloadEvent, ModuleChanged, ModuleDeleted, ModuleSkipped, ReloadError
@@ -218,7 +219,7 @@ async def test_a_text_that_is_deleted_and_written_in_one_go_is_a_save(game: Game
         ("City.".encode("utf-16"), "town.md:1:1: the file is UTF-16 or binary; save it as UTF-8"),
         (b"City\xe9.", "town.md:1:5: a character that is not UTF-8"),
         (b"x" * 10_001, "town.md: the file has 10,001 bytes"),
-        (None, "town.md: this is a directory"),
+        (None, "town.md: this is a folder, not a file"),
     ],
 )
 async def test_the_last_good_versions_serve_while_a_text_is_broken(game: Game, data: bytes | None, words: str) -> None:
@@ -231,6 +232,8 @@ async def test_the_last_good_versions_serve_while_a_text_is_broken(game: Game, d
         town.write_bytes(data)
     for error in await game.rejected(*SHARING):
         assert words in error.error
+        named = (game.root / error.path).read_text().index('["') + 2  # the text, or what includes it
+        assert (error.line, error.column) == (1, named)
     assert game.said("npc.smith") == "Town.\n\nSmith."
     if data is None:
         town.rmdir()
@@ -240,12 +243,42 @@ async def test_the_last_good_versions_serve_while_a_text_is_broken(game: Game, d
 
 
 @in_reactor
+async def test_a_text_that_is_empty_is_warned_of(game: Game) -> None:
+    """Nothing is rejected: the log says which it is, and where it is included."""
+    with capturedLogs() as logged:
+        game.save("town.md", " \n")
+        await game.changed(*SHARING)
+    assert game.said("npc.smith") == "Smith."
+    warned = [str(formatEvent(event)) for event in logged if event["log_level"] is LogLevel.warn]
+    words = 'the file "town.md" is empty; write something into it'
+    assert sorted(warned) == [
+        f"npc/{name}.json:1:{at}: {words}" for name, at in (("bard", 38), ("fool", 38), ("smith", 39))
+    ]
+
+
+@in_reactor
+async def test_a_manifest_that_is_broken_and_mended_is_told_in_the_log(game: Game) -> None:
+    """It is as it was, so there is no event of it: who broke it learns there that it is whole."""
+    whole = '{"modules": {"fool": {"path": "npc/fool.json"}}}'
+    game.save(MANIFEST, whole)
+    await game.events(6)
+    with capturedLogs() as logged:
+        game.save(MANIFEST, whole[:-1])
+        (error,) = await game.events(1)
+        assert (type(error), error.path) == (ReloadError, MANIFEST)
+        game.save(MANIFEST, whole)
+        game.save("town.md", "City.")
+        await game.changed("fool")
+    assert [event["whole"] for event in logged if "whole" in event] == [MANIFEST]
+
+
+@in_reactor
 async def test_a_broken_module_is_named_in_those_that_include_it(game: Game) -> None:
     """It has the fault at its own line, and they have it at theirs; all serve their last good versions."""
     game.save("npc/bard.json", '{"instruction": "Bard.",\n}')
     bard, fool = sorted(await game.rejected("npc.bard", "npc.fool"), key=lambda error: str(error.module_id))
     assert (bard.line, bard.column, fool.line) == (1, 24, 1)
-    assert fool.error.startswith("npc/bard.json:1:24: ")
+    assert fool.error.startswith("in npc/bard.json:1:24: ")
     game.save("npc/bard.json", '{"instruction": "Bard!"}')
     await game.changed("npc.bard", "npc.fool")
 

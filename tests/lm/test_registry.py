@@ -182,7 +182,8 @@ class TestDefaults:
         """The newest of each counts; the name need not be registered yet."""
         registry.set_default("all")
         registry.set_default("old", folder="npc")
-        registry.set_default("folder", folder="/npc/")
+        registry.set_default("older", folder="./npc")
+        registry.set_default("folder", folder="/npc//")
         registry.set_default("deeper", folder="npc/town")
         registry.set_default("tag", tag="npc")
         assert registry.defaults == {
@@ -205,7 +206,8 @@ class TestDefaults:
         assert (registry.defaults, registry.defaults_token, changed) == ({}, "", [])
 
     @pytest.mark.parametrize(
-        "scope", [{"folder": "npc", "tag": "npc"}, {"folder": ""}, {"folder": "/"}, {"folder": "."}]
+        "scope",
+        [{"folder": "npc", "tag": "npc"}, *({"folder": folder} for folder in ("", "/", ".", "./", "../npc", "npc/.."))],
     )
     def test_it_is_for_one_thing_that_there_is(
         self, registry: SignatureRegistry, changed: list[str], scope: dict[str, str]

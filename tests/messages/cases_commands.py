@@ -31,6 +31,7 @@ def _lms(text: str) -> Callable[[Path], object]:
 
 
 _CHECK: tuple[Run, ...] = (
+    _run("A directory without modules", {"notes.txt": "Hild is gruff.\n"}, "check modules"),
     _run("A directory that is not there", {}, "check mdules"),
     _run("A file instead of the directory", {"smith.json": _SMITH}, "check modules/smith.json"),
     _run("A game that is not there", {"smith.json": _SMITH}, "check modules --setup gameprot"),
@@ -47,6 +48,7 @@ _INIT: tuple[Run, ...] = (
     _run("A new directory", {}, "init tavern"),
     _run("A directory with modules", {"npc/smith.json": _SMITH}, "init modules"),
     _run("A directory with other modules", {"wizard.json": _SMITH}, "init modules"),
+    _run("A directory with modules, for Visual Studio Code", {"npc/smith.json": _SMITH}, "init modules --vscode"),
     _run("A file instead of a directory", {}, "init notes.txt", "`notes.txt` is a file.", _plain_file),
 )
 
@@ -56,6 +58,12 @@ _HASH: tuple[Run, ...] = (
     _run("Without a manifest", {"smith.json": _SMITH}, "hash modules"),
     _run("A manifest with a fault", {"manifest.json": _BROKEN, "smith.json": _SMITH}, "hash modules"),
     _run("A file that is missing", {"manifest.json": _LISTED}, "hash modules"),
+    _run("A module with a fault", {"manifest.json": _LISTED, "smith.json": '["bread"]\n'}, "hash modules"),
+    _run(
+        "Files that are to be edited again",
+        {"manifest.json": _HASHED.format("9f86d081" * 8), "smith.json": _SMITH},
+        "hash modules --clear",
+    ),
 )
 
 _FMT: tuple[Run, ...] = (
@@ -67,6 +75,11 @@ _FMT: tuple[Run, ...] = (
     _run(
         "A file whose hash is listed",
         {"manifest.json": _HASHED.format("9f86d081" * 8), "smith.json": _SMITH},
+        "fmt modules",
+    ),
+    _run(
+        "A file that the manifest does not list",
+        {"manifest.json": _LISTED, "smith.json": _FORMED, "old.json": _SMITH},
         "fmt modules",
     ),
     _run("A directory that is not there", {}, "fmt mdules"),

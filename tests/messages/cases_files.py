@@ -34,6 +34,10 @@ def _to_itself(path: Path) -> None:
     path.symlink_to(path.name)
 
 
+def _to_nothing(path: Path) -> None:
+    path.symlink_to("old.json")
+
+
 def _latin_name(path: Path) -> None:
     (path.parent / os.fsdecode("caf\xe9.json".encode("latin-1"))).write_text(_SMITH, encoding="utf-8")
 
@@ -50,6 +54,7 @@ _FILES: tuple[Case, ...] = (
         "A link that leads round",
         {"manifest.json": _LISTED, "smith.json": Made("a link to itself", _to_itself)},
     ),
+    one("A link that leads nowhere", Made("a link to a file that there is not", _to_nothing)),
     Case(
         "A link to a folder elsewhere",
         {"smith.json": _SMITH, "shared": Made("a link to a folder outside of the modules directory", _folder_out)},

@@ -25,6 +25,8 @@ _LATIN = _bytes(
     '{"instruction": "You run the café."}',
 )
 
+_RTF = _bytes("a file that a word processor saved", b"{\\rtf1\\ansi You are a smith.}")
+
 _COMMAS: tuple[Case, ...] = (
     one(
         "A comma is missing",
@@ -37,6 +39,7 @@ _COMMAS: tuple[Case, ...] = (
         '{\n  "instruction": "You are a smith.",\n  "include": ["town.md",]\n}\n',
     ),
     one("Two commas", '{\n  "instruction": "You are a smith.",,\n  "demos": []\n}\n'),
+    one("A semicolon", '{\n  "instruction": "You are a smith.";\n  "demos": []\n}\n'),
     one("A colon is missing", '{\n  "instruction" "You are a smith."\n}\n'),
 )
 
@@ -45,6 +48,10 @@ _QUOTES: tuple[Case, ...] = (
     one("A text without quotes", '{\n  "instruction": You are a smith.\n}\n'),
     one("Single quotes", "{\n  \"instruction\": 'You are a smith.'\n}\n"),
     one("Curly quotes, as word processors write them", '{\n  "instruction": “You are a smith.”\n}\n'),
+    one(
+        "A curly quotation mark at the end of a text",
+        '{\n  "instruction": "You are a smith.”,\n  "demos": []\n}\n',
+    ),
     one(
         "A quotation mark inside a text",
         '{\n  "instruction": "You say "hot iron" a lot."\n}\n',
@@ -69,6 +76,35 @@ _QUOTES: tuple[Case, ...] = (
 _VALUES: tuple[Case, ...] = (
     one("A value is missing", '{\n  "instruction": "You are a smith.",\n  "demos":\n}\n'),
     one("A bracket that does not match", '{\n  "instruction": "You are a smith.",\n  "demos": [}\n'),
+    one(
+        "A brace too many in a list",
+        '{\n  "instruction": "You are a smith.",\n  "demos": [\n    {"inputs": {}}}\n  ]\n}\n',
+    ),
+    one(
+        "A demonstration without its last brace",
+        '{\n  "instruction": "You are a smith.",\n  "demos": [\n'
+        '    {"inputs": {"player_message": "Hi"}, "outputs": {"response": "Hm."}\n  ]\n}\n',
+    ),
+    one(
+        "A demonstration without its last brace, and another one",
+        '{\n  "instruction": "You are a smith.",\n  "demos": [\n'
+        '    {"inputs": {"player_message": "Hi"}, "outputs": {"response": "Hm."},\n'
+        '    {"inputs": {"player_message": "Bye"}, "outputs": {"response": "Hm."}}\n  ]\n}\n',
+    ),
+    one(
+        "A field too deep",
+        '{\n  "instruction": "You are a smith.",\n  "metadata": {\n    {"optimizer": "hand"}\n  }\n}\n',
+    ),
+    one(
+        "Demonstrations in braces",
+        '{\n  "instruction": "You are a smith.",\n  "demos": {\n'
+        '    {"inputs": {"player_message": "Hi"}, "outputs": {"response": "Hm."}}\n  }\n}\n',
+    ),
+    one("A list that is not closed", '{\n  "include": ["town.md",\n  "instruction": "You are a smith."\n}\n'),
+    one(
+        "A demonstration in square brackets",
+        '{\n  "instruction": "You are a smith.",\n  "demos": [\n    ["inputs": {}, "outputs": {}]\n  ]\n}\n',
+    ),
     one("True with a capital letter", '{\n  "instruction": "You are a smith.",\n  "tool_enabled": True\n}\n'),
     one("NaN", '{\n  "instruction": "You are a smith.",\n  "metadata": {"metric_score": NaN}\n}\n'),
     one("Infinity", '{\n  "instruction": "You are a smith.",\n  "metadata": {"metric_score": -Infinity}\n}\n'),
@@ -94,6 +130,7 @@ _WHOLE: tuple[Case, ...] = (
         '  "instruction": "You are a kind smith."\n>>>>>>> kind\n}\n',
     ),
     one("Too many lists inside each other", _DEEP),
+    one("The file of a word processor", _RTF),
     one("UTF-16", _UTF16),
     one("Letters that are not UTF-8", _LATIN),
 )

@@ -74,6 +74,7 @@ _ENTRIES: tuple[Case, ...] = (
     _listed("Ids that differ in capital letters", '"smith": {"path": "smith.json"}', '"Smith": {"path": "baker.json"}'),
     _listed("A key that nobody knows, and one that is misspelt", _smith('"owner": "Ada", "tag": ["npc"]')),
     _listed("A hash that is none", _smith('"hash": "sha256:9f86"')),
+    _listed("A hash in quotation marks that should be null", _smith('"hash": "null"')),
     _listed(
         "A hash of other bytes",
         _smith(f'"hash": "sha256:{"9f86d081" * 8}"'),
@@ -142,6 +143,13 @@ _DEFAULTS: tuple[Case, ...] = (
     Case("Folders that are a text", _default('{"folders": "npc"}')),
     Case("A key that is misspelt", _default('{"folders": {"npc": {"signature_nam": "npc.dialogue"}}}')),
     Case("A way of answering that there is not", _default('{"tags": {"npc": {"predictor_type": "think"}}}')),
+    Case(
+        "Defaults for a folder and a tag that no module has",
+        _default(
+            '{"folders": {"ncp": {"predictor_type": "predict"}}, "tags": {"quest": {"predictor_type": "predict"}}}'
+        ),
+    ),
+    Case("A folder that leads out", _default('{"folders": {"../npc": {"predictor_type": "predict"}}}')),
     Case("A signature without outputs", _default('{"signature": {"inputs": [], "outputs": []}}')),
     Case("A signature that only the game knows", _default('{"signature_name": "npc.dialogue"}')),
     Case("A signature that the game does not know", _default('{"signature_name": "npc.dialog"}'), _GAME),

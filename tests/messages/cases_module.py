@@ -44,6 +44,8 @@ def _full(**changes: str) -> str:
 _KEYS: tuple[Case, ...] = (
     one("A module that says nothing", '{\n  "demos": []\n}\n'),
     one("A key that is misspelt, and needed", '{\n  "instructions": "You are a smith."\n}\n'),
+    one("A file's name that is misspelt, and needed", '{\n  "instruction_fil": "smith.md"\n}\n'),
+    one("The name of a file in place of an instruction", '{\n  "instruction": "smith.md"\n}\n'),
     one("A key that is misspelt, and not needed", f'{{\n  {_SMITH},\n  "demo": []\n}}\n'),
     one("A key that nobody knows", f'{{\n  {_SMITH},\n  "mood": "gruff"\n}}\n'),
     one("An instruction without words", '{\n  "instruction": " "\n}\n'),

@@ -35,14 +35,22 @@ _SAVES: tuple[Saved, ...] = (
     ),
     Saved("A file that is deleted", {"smith.json": _SMITH, "baker.json": _BAKER}, ({"baker.json": None},)),
     Saved(
+        "A manifest with one module less",
+        {"manifest.json": _listing("smith", "baker"), "smith.json": _SMITH, "baker.json": _BAKER},
+        ({"manifest.json": _listing("smith")},),
+    ),
+    Saved(
         "A manifest with one more module",
         {"manifest.json": _listing("smith"), "smith.json": _SMITH, "baker.json": _BAKER},
         ({"manifest.json": _listing("smith", "baker")},),
     ),
     Saved(
-        "A manifest with a fault",
+        "A manifest with a fault, and its mending",
         {"manifest.json": _listing("smith"), "smith.json": _SMITH},
-        ({"manifest.json": _listing("smith").replace("}\n  }", "},\n  }")},),
+        (
+            {"manifest.json": _listing("smith").replace("}\n  }", "},\n  }")},
+            {"manifest.json": _listing("smith")},
+        ),
     ),
     Saved(
         "A manifest that lists a file which is not there yet",
@@ -76,7 +84,7 @@ _LINES: tuple[Talked, ...] = (
     Talked(
         "A module that there is not",
         {"npc/smith.json": _SMITH, "baker.json": _BAKER},
-        ("/module smiht", "/module bakr"),
+        ("/module smiht", "/module bakr", "/module dragon"),
     ),
     Talked(
         "A name that two modules have",
@@ -105,6 +113,14 @@ _LINES: tuple[Talked, ...] = (
             '    "outputs": [{"name": "response"}]\n  }\n}\n'
         },
         ("/set strength 0.5", "Hello"),
+    ),
+    Talked(
+        "A field of another name",
+        {
+            "smith.json": '{\n  "instruction": "You are a smith.",\n  "signature": {\n'
+            '    "inputs": [{"name": "question"}],\n    "outputs": [{"name": "response"}]\n  }\n}\n'
+        },
+        ("/set",),
     ),
     Talked(
         "Two ways to say yes",

@@ -68,7 +68,7 @@ def test_a_broken_file_keeps_its_last_good_version(serving: Server) -> None:
     version = serving.snapshot["npc"]
     serving.save("npc.json", '{\n "a": }')
     (error,) = named(serving.settle("npc.json"), ReloadError)
-    assert (error.where, error.module_id) == ("npc.json:2:7", "npc")
+    assert (error.where, error.module_id) == ("npc.json:2:5", "npc")
     assert error.serving == version.version
     assert serving.snapshot["npc"] is version
     assert error.generation == serving.snapshot.generation == 1

@@ -144,7 +144,7 @@ class TestLacks:
         assert found.message == 'the module lacks "instruction"; is it what "instructon" should be?'
         assert (found.path, found.key, found.mend) == (("instructon",), True, "")
 
-    @pytest.mark.parametrize("given", [None, {}, {"mood": 1}])
+    @pytest.mark.parametrize("given", [(), {}, {"mood": 1}])
     def test_what_is_far_off_is_not_named(self, given: Any) -> None:
         """A key that is nothing like it is not taken for it."""
         assert lacks("the module", "instruction", given=given).message == 'the module lacks "instruction"'
@@ -197,7 +197,8 @@ class TestSignatures:
 
     def test_no_field_of_a_file_is_optional(self) -> None:
         """That is for code: a demonstration of a writer's has all fields, inputs and outputs."""
-        fields = tuple(FieldDefinition(name=name, description="d", optional=True) for name in ("a", "b"))
+        fields = tuple(FieldDefinition(name=name, description="d", optional=True, prefix="P:") for name in ("a", "b"))
         read = signature_of_file(SignatureDefinition(inputs=fields, outputs=fields))
         assert [each.optional for each in (*read.inputs, *read.outputs)] == [False] * 4
+        assert [each.prefix for each in (*read.inputs, *read.outputs)] == [""] * 4
         assert [each.description for each in (*read.inputs, *read.outputs)] == ["d"] * 4

@@ -132,7 +132,7 @@ class TestWhatIsLeftOpen:
 
 class TestWhatAModuleTakes:
     def test_it_is_what_its_file_does_not_say(self) -> None:
-        """The module has it, and its version remembers it."""
+        """The module has it, and its version remembers it, and no more than that."""
         default = default_of(listed({"signature": TALK, "predictor_type": "chain_of_thought"}))
         draft = parse_module(SMALL, "x", default=default)
         assert (draft.module.signature, draft.module.predictor_type) == (TALK_READ, "chain_of_thought")
@@ -170,6 +170,19 @@ class TestWhatAModuleTakes:
         default = default_of(listed({"signature": TALK}))
         version = ModuleVersion(module_id="x", path="x.json", version="0", data=SMALL, default=default)
         assert version.module().signature == TALK_READ
+
+    @pytest.mark.parametrize(
+        ("said", "taken_of_it"),
+        [
+            ({"predictor_type": "predict"}, {"signature_name": "all"}),
+            ({"signature_name": "own"}, {"predictor_type": "chain_of_thought"}),
+        ],
+    )
+    def test_a_small_one_that_says_one_of_the_two_takes_the_other(self, said: Any, taken_of_it: Any) -> None:
+        """And its version is the same whatever becomes of what it said itself."""
+        default = default_of(listed({**FOR_ALL, "predictor_type": "chain_of_thought"}))
+        found = taken(default, json.dumps({"instruction": "x", **said}).encode())
+        assert found == Default(**taken_of_it, whose="the default of manifest.json")
 
     def test_it_is_no_work_for_the_garbage_collector(self) -> None:
         """Each of ten thousand modules may hold one that was put together for it."""
@@ -236,6 +249,39 @@ FAULTS = [
      '"signature" and "signature_name" are both given; delete one', '^"signature_name"', ""),
 ]
 # fmt: on
+
+
+def oddities(text: str) -> tuple[Fault, ...]:
+    return warnings_of(parse_manifest(text.encode()).warnings, text.encode())
+
+
+class TestOnesThatNobodyTakes:
+    TEXT = """{"defaults": {
+        "folders": {"npc": {"signature_name": "a"}, "npc/twon": {"signature_name": "b"}, "x": {"signature_name": "c"}},
+        "tags": {"quest": {"signature_name": "d"}, "qest": {"signature_name": "e"}, "y": {"signature_name": "f"}}},
+      "modules": {"smith": {"path": "npc/town/smith.json", "tags": ["quest"]}}}"""
+
+    def test_a_folder_and_a_tag_that_no_entry_has_are_warned_of(self) -> None:
+        """At their names, with what was perhaps meant; a folder around others is one that they have."""
+        delete = "delete it, or correct the name"
+        assert oddities(self.TEXT) == (
+            Fault('no listed module lies in the folder "npc/twon"; did you mean "npc/town"?',
+                  *at(self.TEXT, '^"npc/twon"')),
+            Fault('no listed module lies in the folder "x"', *at(self.TEXT, '^"x"'), delete),
+            Fault('no listed module has the tag "qest"; did you mean "quest"?', *at(self.TEXT, '^"qest"')),
+            Fault('no listed module has the tag "y"', *at(self.TEXT, '^"y"'), delete),
+        )  # fmt: skip
+
+    @pytest.mark.parametrize("folder", ["npc/", "./npc", "/npc//"])
+    def test_so_it_is_however_a_folder_is_written(self, folder: str) -> None:
+        """The warning stands at the name as it is in the file."""
+        text = manifest_text('{\n"folders": {\n' + json.dumps(folder) + ': {"signature_name": "a"}}}')
+        (found,) = oddities(text)
+        assert (found.message, found.line, found.column) == ('no listed module lies in the folder "npc"', 3, 1)
+
+    def test_one_that_says_nothing_is_left_in_peace(self) -> None:
+        """There is nothing to take."""
+        assert oddities(manifest_text('{"folders": {"npc": {}}, "tags": {"q": {}}}')) == ()
 
 
 class TestWhatIsWrong:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from typing import Any
 
 import dspy
@@ -93,8 +94,9 @@ def test_the_value_is_the_same(data: bytes) -> None:
 @settings(deadline=None)
 @given(modules)
 def test_all_that_is_written_can_be_seen(data: bytes) -> None:
-    """A blank that is none, a mark that turns the writing, a control character: each is an escape."""
-    assert not [c for c in formatted(data) if c != "\n" and not c.isprintable()]
+    """A blank without width, a mark that turns the writing, a control character: each is an escape."""
+    hidden = [c for c in formatted(data) if c not in "\n\u200c\u200d" and not c.isprintable()]
+    assert not [c for c in hidden if unicodedata.category(c) != "Zs"]
 
 
 @settings(deadline=None)
@@ -137,7 +139,7 @@ def test_no_number_is_rounded(number: str) -> None:
 @pytest.mark.parametrize(
     ("sign", "escape"),
     [
-        ("\u200b", r"\u200b"), ("\u00a0", r"\u00a0"), ("\u2028", r"\u2028"), ("\u202e", r"\u202e"),
+        ("\u200b", r"\u200b"), ("\u200e", r"\u200e"), ("\u2028", r"\u2028"), ("\u202e", r"\u202e"),
         ("\x7f", r"\u007f"), ("\x85", r"\u0085"), ("\ufeff", r"\ufeff"), ("\U000e0041", r"\udb40\udc41"),
         ("\u00ad", r"\u00ad"), ("\ue000", r"\ue000"),
     ],
@@ -146,6 +148,13 @@ def test_what_can_not_be_seen_is_an_escape(sign: str, escape: str) -> None:
     """In a text and in a key."""
     text = f'{{"instruction": "a{sign}b", "{sign}": 1}}'
     assert formatted(text.encode()) == f'{{\n  "instruction": "a{escape}b",\n  "{escape}": 1\n}}\n'
+
+
+@pytest.mark.parametrize("blank", ["\u00a0", "\u202f", "\u3000", "\u2009", "\u200c", "\u200d"])
+def test_what_languages_are_written_with_is_itself(blank: str) -> None:
+    """The spaces of French and Chinese, and the joiners of Persian and of emoji: nobody wants to read their escapes."""
+    for written in (blank, json.dumps(blank)[1:-1]):
+        assert formatted(f'{{"x": "a{written}b"}}'.encode()) == f'{{\n  "x": "a{blank}b"\n}}\n'
 
 
 @pytest.mark.parametrize("letter", ["é", "ß", "ж", "中", "ع", "𐍈", "🐉", "“", "—", "/", "<"])

@@ -334,14 +334,45 @@ def test_a_file_listed_under_another_id_is_judged_anew(serving: Server) -> None:
 
 
 def test_a_waiting_manifest_names_what_it_waits_for_and_its_place(serving: Server) -> None:
-    """The line is that of the first entry that lacks its file, and says whether it is missing or rejected."""
+    """The line is that of the first entry that lacks its file, and says whether it is missing or has a fault."""
     serving.save("c.json", "{")
     serving.save(MANIFEST, listing("a", "b", "c", "d"))
     (error,) = (e for e in named(serving.settle(MANIFEST), ReloadError) if e.path == MANIFEST)
-    assert error.error == "the manifest waits for c.json (rejected), d.json (missing)"
+    assert error.error == "the manifest waits for c.json (which has a fault), d.json (missing)"
     assert error.line is not None
     text = (serving.root / MANIFEST).read_text().splitlines()[error.line - 1]
     assert text[(error.column or 0) - 1 :].startswith('"c.json"')
+
+
+def test_what_it_waits_for_is_perhaps_a_file_of_another_name(serving: Server) -> None:
+    """One that no entry lists, and that is called nearly so."""
+    serving.save("smith.json", module_text("smith"))
+    serving.save(MANIFEST, listing("a", "b", "smiht"))
+    (error,) = named(serving.settle(), ReloadError)
+    assert error.error == 'the manifest waits for smiht.json (missing; did you mean "smith.json"?)'
+
+
+def mended(server: Server, text: str) -> list[tuple[str, ...]]:
+    """Write the manifest; return what each look says that is whole again."""
+    server.save(MANIFEST, text)
+    first = server.look(MANIFEST).mended
+    return [first, server.look(MANIFEST).mended, server.look().mended]
+
+
+def test_a_manifest_that_was_broken_and_is_as_it_was_is_told_to_be_whole(serving: Server) -> None:
+    """Once; nothing else would tell its writer, for nothing changes."""
+    before = serving.snapshot
+    assert mended(serving, "{") == [(), (), ()]
+    assert mended(serving, listing("a", "b")) == [(MANIFEST,), (), ()]
+    assert serving.snapshot is before
+
+
+def test_one_that_was_broken_and_is_another_now_is_live_and_no_more_is_told(serving: Server) -> None:
+    """That it changed says that it is whole."""
+    mended(serving, "{")
+    assert mended(serving, listing("a")) == [(), (), ()]
+    assert set(serving.snapshot) == {"a"}
+    assert mended(serving, listing("a") + " ") == [(), (), ()]
 
 
 def test_a_module_that_is_asked_for_waits_with_its_manifest(serving: Server) -> None:

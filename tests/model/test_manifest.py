@@ -57,7 +57,7 @@ def test_a_hash_is_read_with_its_name_or_bare(text: str) -> None:
     assert parse_manifest(manifest(a={"path": "a.json", "hash": text}))["a"].hash == HEX
 
 
-@pytest.mark.parametrize("text", ["", "md5:" + HEX[:32], HEX[:-1], HEX + "0", f"sha1:{HEX}", "g" * 64, f" {HEX}"])
+@pytest.mark.parametrize("text", ["md5:" + HEX[:32], HEX[:-1], HEX + "0", f"sha1:{HEX}", "g" * 64, f" {HEX}"])
 def test_what_is_no_hash_is_rejected(text: str) -> None:
     """A hash that is none is a fault that says how to make one."""
     data = manifest(a={"path": "a.json", "hash": text})
@@ -65,6 +65,14 @@ def test_what_is_no_hash_is_rejected(text: str) -> None:
     assert "64 hex digits" in message
     assert "dspyreload hash" in message
     assert line == 6
+
+
+@pytest.mark.parametrize("text", ["null", "None", " NULL ", ""])
+def test_a_null_in_quotation_marks_is_named_as_that(text: str) -> None:
+    """Who is told of hex digits would look for the wrong mistake."""
+    ((message, line, column),) = faults(manifest(a={"path": "a.json", "hash": text}))
+    assert message == '"hash" is a text here; write null without quotation marks'
+    assert (line, column) == (6, 15)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +92,8 @@ def test_what_is_no_hash_is_rejected(text: str) -> None:
         (".", "names no file"),
         ("manifest.json", "can't list itself"),
         ("./manifest.json", "can't list itself"),
-        ("a\x00.json", ""),
+        ("a\x00.json", "has a character that no path has"),
+        ("..\town.json", "has a character that no path has"),
     ],
 )
 def test_a_path_that_is_not_below_the_directory_is_rejected(path: str, words: str) -> None:
@@ -134,7 +143,8 @@ def test_ids_that_differ_only_in_form_are_one_id(one: str, other: str) -> None:
     assert fold(one) == fold(other)
     data = manifest(**{one: {"path": "a.json"}, other: {"path": "b.json"}})
     ((message, line, column),) = faults(data)
-    assert "the ids" in message
+    assert message.startswith("the ids ")
+    assert message.endswith(" differ only in capital letters; rename one")
     assert (line, column) == (7, 5)
 
 

@@ -42,7 +42,8 @@ def manifest_remarks(value: Any) -> list[str]:
         listing({"version": "1"}, hash="sha256:" + "0a" * 32), listing(hash="AB" * 32), listing(path="./a b/ö.json"),
         listing(dict.fromkeys(["version"], "1.7"), program=None, lm=None, temperature=None, max_tokens=None),
         listing(temperature=0), listing(temperature=2.0), listing({"defaults": {}}),
-        listing({"defaults": {**SAYS, "folders": {"npc": {"signature": TOOLS}}, "tags": {"q": SAYS, "r": {}}}}),
+        listing({"defaults": {**SAYS, "folders": {"npc": {"signature": TOOLS}}, "tags": {"q": SAYS, "r": {}}}},
+                path="npc/a.json", tags=["q"]),
         listing({"defaults": {"signature": None, "predictor_type": None}}),
     ],
 )  # fmt: skip

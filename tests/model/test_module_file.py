@@ -82,12 +82,26 @@ def test_each_required_field_is_missed_by_name(key: str) -> None:
     assert [fault[0] for fault in faults(json.dumps(module))] == [f'the module lacks "{key}"']
 
 
-@pytest.mark.parametrize("key", ["module_id", "predictor_type", "signature_name"])
-def test_one_field_of_the_full_form_asks_for_all(key: str) -> None:
-    """A file that names one of the three has the full form and must name all of them."""
-    text = json.dumps({key: MODULE[key], "instruction": "x"})
-    others = [name for name in ("module_id", "predictor_type", "signature_name") if name != key]
+@pytest.mark.parametrize(
+    "named",
+    [("module_id",), ("module_id", "predictor_type"), ("module_id", "signature_name"),
+     ("predictor_type", "signature_name")],
+)  # fmt: skip
+def test_an_id_or_both_of_the_others_ask_for_all_three(named: tuple[str, ...]) -> None:
+    """Such a file has the full form; each that it lacks is named."""
+    text = json.dumps({**{key: MODULE[key] for key in named}, "instruction": "x"})
+    others = [name for name in ("module_id", "predictor_type", "signature_name") if name not in named]
     assert [fault[0] for fault in faults(text)] == [f'the module lacks "{name}"' for name in others]
+
+
+def test_the_small_form_may_say_how_it_thinks_or_which_signature_it_has() -> None:
+    """One of the two; what it does not say is as in any small form."""
+    thinks = parse_module(b'{"instruction": "x", "predictor_type": "chain_of_thought"}', "npc").module
+    assert (thinks.module_id, thinks.predictor_type) == ("npc", "chain_of_thought")
+    assert (thinks.signature_name, thinks.signature) == ("", DEFAULT_SIGNATURE)
+    draft = parse_module(b'{"instruction": "x", "signature_name": "npc.dialogue"}', "npc")
+    assert (draft.module.module_id, draft.module.predictor_type) == ("npc", "predict")
+    assert (draft.module.signature_name, draft.module.signature, draft.default) == ("npc.dialogue", None, None)
 
 
 @pytest.mark.parametrize("key", ["module_id", "signature_name", "instruction"])
@@ -195,6 +209,42 @@ def test_an_unknown_key_is_a_warning() -> None:
     draft = parse_module(module_text(**{"$schema": "x", "instructions": "y"}).encode(), "x")
     assert [(warning.message, warning.path) for warning in draft.warnings] == [
         ('"instructions" is not known and is ignored; did you mean "instruction"?', ("instructions",))
+    ]
+
+
+def test_an_unknown_key_inside_is_a_warning_too() -> None:
+    """In a demonstration, in a signature and in its fields; "metadata" may hold anything."""
+    field = {"name": "said", "descripton": "x"}
+    signature = {"inputs": [], "outputs": [field, {"name": "mood", "optional": True}], "output": 1}
+    demo = {"inputs": {}, "outputs": {"said": "", "mood": ""}, "note": "x"}
+    keys = {"signature": signature, "demos": [demo, demo], "metadata": {"judge": 1}, "instruction": "x"}
+    found = {warning.path: warning.message for warning in parse_module(json.dumps(keys).encode(), "x").warnings}
+    assert found == {
+        ("signature", "output"): '"output" is not known and is ignored; did you mean "outputs"?',
+        ("signature", "outputs", 0, "descripton"): (
+            '"descripton" is not known and is ignored; did you mean "description"?'
+        ),
+        ("signature", "outputs", 1, "optional"): '"optional" is not known and is ignored',
+        ("demos", 0, "note"): '"note" is not known and is ignored',
+        ("demos", 1, "note"): '"note" is not known and is ignored',
+    }
+
+
+@pytest.mark.parametrize(
+    ("instruction", "odd"),
+    [("smith.md", True), ("../npc/smith.txt", True), ("a.markdown", True), ("See smith.md", False), ("smith.", False)],
+)
+def test_an_instruction_that_is_the_name_of_a_file_is_a_warning(instruction: str, odd: bool) -> None:
+    """The model would be told a name; prose that speaks of a file is none."""
+    draft = parse_module(json.dumps({"instruction": instruction}).encode(), "x")
+    message = '"instruction" is the name of a file; did you mean "instruction_file"?'
+    assert [(warning.message, warning.path) for warning in draft.warnings] == [(message, ("instruction",))] * odd
+
+
+def test_a_misspelt_instruction_file_is_asked_about() -> None:
+    """It is not taken for an instruction that is misspelt."""
+    assert faults('{"instruction_fil": "smith.md"}') == [
+        ('the module lacks "instruction"; is "instruction_fil" to be "instruction_file"?', 1, 2)
     ]
 
 

@@ -176,6 +176,22 @@ def test_a_file_that_no_entry_lists_is_noted_once(server: Server) -> None:
     assert notes == ["old.json", "new.json"]
 
 
+@pytest.mark.parametrize("path", ["old.json", "npc/town/Ñandú 2.json", "npc/" + "very_" * 20 + "old.json"])
+def test_what_is_told_of_it_is_the_entry_that_has_it_served(server: Server, path: str) -> None:
+    """Who copies it into the manifest is done."""
+    server.save(MANIFEST, '{"modules": {}}')
+    server.save(path, '{"instruction": "x"}')
+    ((noted, fault),) = server.start().notes
+    assert (noted, fault.message) == (path, "manifest.json does not list this file; it is not served")
+    begin, _, entry = fault.mend.partition('"modules" there: ')
+    assert begin == "to serve it, add to "
+    server.save(MANIFEST, '{"modules": {' + entry + "}}")
+    server.settle()
+    assert [(name, version.path) for name, version in server.snapshot.items()] == [
+        (path.removesuffix(".json").replace("/", "."), path)
+    ]
+
+
 def test_a_warning_is_said_once_for_a_file_that_is_renamed(server: Server) -> None:
     """A file under a new name waits for its second look, and its unknown key is said once."""
     file = server.save("a.json", module_text("npc", mood="x"))

@@ -197,14 +197,10 @@ def test_all_faults_of_a_file_are_named(read: Read) -> None:
 def test_a_bare_state_is_for_a_bare_template(read: Read) -> None:
     """And one of named predictors for a template that has these names; the fault says which of the two it is."""
     assert [fault.message for fault in all_faults(read(bare(), QUEST))] == [
-        f'this is the state of one bare predictor, none of the program "quest"; it has {PLAN_AND_TITLE}',
-        'the predictor "plan.predict" of the program "quest" is missing',
-        f'{T} of the program "quest" is missing',
+        f'the file holds one predictor without a name, and the program "quest" has {PLAN_AND_TITLE}'
     ]
     assert [fault.message for fault in all_faults(read(quest(), BARE))] == [
-        f'the predictor "plan.predict" {OTHER}; it has one without a name',
-        f"{T} {OTHER}; it has one without a name",
-        'its one bare predictor of the program "quest" is missing',
+        f'the program "quest" is one predictor without a name, and the file has {PLAN_AND_TITLE}'
     ]
 
 

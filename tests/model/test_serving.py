@@ -127,7 +127,11 @@ class TestASavedProgram:
         assert served(text, listed, signatures={"names": NAMES}).registration == NAMES.token
         other = "predict" if kind == "chain_of_thought" else "chain_of_thought"
         faults = refused(text, entry(signature_name="names", predictor_type=other), signatures={"names": NAMES})
-        assert any('of the program "names" is missing' in fault for fault in faults)
+        assert faults == [
+            'the program "names" is one predictor without a name, and the file has "predict"'
+            if other == "predict"
+            else 'the file holds one predictor without a name, and the program "names" has "predict"'
+        ]
 
     @pytest.mark.parametrize("outputs", [("reasoning", "title"), ("title", "reasoning")])
     def test_a_signature_may_have_a_reasoning_of_its_own(self, outputs: tuple[str, ...]) -> None:
@@ -211,7 +215,10 @@ class TestTheLMOfAnEntry:
             ({"max_tokens": 101}, '"max_tokens": 101; the LM allows 100'),
             ({"temperature": 1.1}, '"temperature": 1.1; the LM allows 1'),
             ({"lm": "smrat"}, '"lm": "smrat", and there is no LM of that name; did you mean "smart"?'),
-            ({"lm": "openai/gpt-4o"}, '"lm": "openai/gpt-4o", and there is no LM of that name'),
+            (
+                {"lm": "openai/gpt-4o"},
+                '"lm": "openai/gpt-4o", and there is no LM of that name; there are "cheap", "smart"',
+            ),
         ],
     )
     def test_it_is_one_that_the_operator_allows(self, values: dict[str, Any], words: str | None) -> None:
@@ -221,7 +228,7 @@ class TestTheLMOfAnEntry:
     def test_without_bounds_anything_goes(self) -> None:
         """A default LM that the operator gave no settings is asked for what the entry says."""
         assert self.fault({}, max_tokens=10**6, temperature=2.0) is None
-        assert self.fault({}, lm="smart") == '"lm": "smart", and there is no LM of that name'
+        assert self.fault({}, lm="smart") == '"lm": "smart", and there is no LM of that name; there are none'
 
     def test_offline_only_the_server_knows(self) -> None:
         """``check`` without ``--lm-config`` says so, and refuses nothing."""
