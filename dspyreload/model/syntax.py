@@ -146,7 +146,7 @@ def _bracket(text: str, at: int, wants: str) -> FaultError | None:
         and inner.mark == "["
         and not text[inner.offset + 1 : last].strip()
     ):
-        return FaultError("names stand in { }, not in [ ]", offset=inner.offset)
+        return FaultError("names stand in { }, not in [ ]", offset=inner.offset, mend="write { } in their place")
     if wants.startswith("Expecting ',") and here == ":" and inner.mark == "[":
         return FaultError(f"{closes} is missing before this", offset=last)
     if wants.startswith("Expecting property") and here in "{[":

@@ -105,6 +105,10 @@ _VALUES: tuple[Case, ...] = (
         "A demonstration in square brackets",
         '{\n  "instruction": "You are a smith.",\n  "demos": [\n    ["inputs": {}, "outputs": {}]\n  ]\n}\n',
     ),
+    one(
+        "A list inside of a list that is not closed",
+        '{\n  "instruction": "You are a smith.",\n  "demos": [\n    ["inputs", "outputs": {}]\n  ]\n}\n',
+    ),
     one("True with a capital letter", '{\n  "instruction": "You are a smith.",\n  "tool_enabled": True\n}\n'),
     one("NaN", '{\n  "instruction": "You are a smith.",\n  "metadata": {"metric_score": NaN}\n}\n'),
     one("Infinity", '{\n  "instruction": "You are a smith.",\n  "metadata": {"metric_score": -Infinity}\n}\n'),

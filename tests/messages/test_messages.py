@@ -24,8 +24,8 @@ EXEMPT = {
     "the file has more than ... bytes, which are allowed; make it smaller": "the file must grow while it is read",
     "the file may not be read here (permission denied); change its permissions": "root may read everything",
     "the file can't be read: ...; ask who keeps this machine": "a disk that fails",
-    'a name in double quotes is expected here; is the ... to line ... missing before it, or is "demos" to be a list, in'
-    " [ ]?": "demonstrations have a name, which is told",
+    'a name in double quotes is expected here; is the ... to line ...... missing before it, or is "demos" to be a list,'
+    " in [ ]?": "demonstrations have a name, which is told",
     "the folder can't be listed: ...": "root may list everything",
     "its ending is not watched any more": "a server whose settings change; the file counts as gone, and nobody is told",
     "it is there already, and is never written over": "another program must write it in that moment",
