@@ -11,15 +11,16 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.python.failure import Failure
 
 from dspyreload.commands.asking import Asked, Questions
-from dspyreload.commands.failures import failure_words
+from dspyreload.commands.failures import no_answer
 from dspyreload.commands.fields import typed_field
+from dspyreload.commands.naming import named_in_talk
 from dspyreload.commands.saves import Line
 from dspyreload.commands.screen import Screen
 from dspyreload.commands.speech import Speech, told
 from dspyreload.engine import DSPyEngine
-from dspyreload.errors import DSPyReloadError, LMFailed, UnknownModule
+from dspyreload.errors import DSPyReloadError, UnknownModule
 from dspyreload.lm.reply import Reply
-from dspyreload.model.faults import did_you_mean, nearest, quoted, shown
+from dspyreload.model.faults import did_you_mean, shown
 from dspyreload.model.snapshot import ModuleVersion
 from dspyreload.talk.leases import Lease
 
@@ -146,7 +147,7 @@ class Conversation:
             self.screen.line((str(error), "yellow"))
         except (DSPyReloadError, CancelledError, asyncio.CancelledError) as error:
             self.failed = True
-            self.screen.line((_no_answer(error), "red"))
+            self.screen.line((no_answer(error), "red"))
         finally:
             self._running = None
             held, self._held_lines = self._held_lines, []
@@ -232,7 +233,7 @@ class Conversation:
             raise CancelledError
         self._asked = attrs.evolve(asked, lease=self._lease, version=now.version)
         self._before = old
-        left, right = (told(found) if isinstance(found, Reply) else _no_answer(found) for found in answers)
+        left, right = (told(found) if isinstance(found, Reply) else no_answer(found) for found in answers)
         self.screen.beside((f"{before.version[:4]} before", left), (f"{now.version[:4]} now", right))
 
     async def _prompt(self, rest: str) -> None:
@@ -265,39 +266,10 @@ class Conversation:
                 style = "bold" if mark == "*" else ""
                 self.screen.line((f"{mark} {module_id} ", style), (version.version[:4], "dim"))
             return
-        self.module_id = self._named_in_talk(rest)
+        self.module_id = named_in_talk(rest, self._live().snapshot)
         self._asked = self._before = None
         self._questions.forget()
         self._introduce()
-
-    def named(self, name: str) -> str:
-        """Return the id that was meant: it may be cut short at the front, or be the path of a file.
-
-        :raises UnknownModule: where there is none.
-        """
-        snapshot = self._live().snapshot
-        if name in snapshot:
-            return name
-        by_path = [version.module_id for version in snapshot.values() if version.path == name]
-        ends = by_path or sorted(module_id for module_id in snapshot if module_id.endswith(f".{name}"))
-        if len(ends) == 1:
-            return ends[0]
-        if ends:
-            raise ValueError(f"{shown(name)} is the end of {', '.join(ends)}; say which")
-        raise UnknownModule(name, snapshot)
-
-    def _named_in_talk(self, name: str) -> str:
-        """Return the id that was meant by a name that was typed.
-
-        :raises ValueError: where there is none, in words.
-        """
-        try:
-            return self.named(name)
-        except UnknownModule:
-            ends = {module_id.rpartition(".")[2].casefold(): module_id for module_id in self._live().snapshot}
-            near = nearest(name.rpartition(".")[2].casefold(), ends)
-            hint = f"; did you mean {quoted(ends[near])}?" if near is not None else "; /module shows them"
-            raise ValueError(f"there is no character {quoted(name)}{hint}") from None
 
     async def _forget(self, _rest: str) -> None:
         self._questions.forget()
@@ -309,15 +281,6 @@ class Conversation:
         for name, words in COMMANDS.items():
             self.screen.line((f"  {name:<9}", "bold"), (words, ""))
         self.screen.line(("  anything else is said to the character", ""))
-
-
-def _no_answer(error: BaseException | None) -> str:
-    """Say in a line why there is no answer."""
-    if isinstance(error, (CancelledError, asyncio.CancelledError)):
-        return "given up"
-    if not isinstance(error, LMFailed):
-        return f"no answer: {error}"
-    return f"no answer: {failure_words(error.lm, error.reason)}"
 
 
 def _content(content: Any) -> str:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
+from twisted.internet.defer import CancelledError
+
+from dspyreload.errors import LMFailed
 from dspyreload.lm.demos import NAME as DEMOS
 
-__all__ = ["failure_words"]
+__all__ = ["failure_words", "no_answer"]
 
 _LONGEST = 300
 _ABOUT = re.compile(r"^(?:\S+: the LM \S+ failed: )?(?:\[[^\]]*\] )*")  # which module and model: that is known here
@@ -33,3 +37,12 @@ def failure_words(lm: str, reason: str) -> str:
         )
     first = _KIND.sub("", reason.replace("\\n", "\n").strip().split("\n")[0])
     return first if len(first) <= _LONGEST else first[: _LONGEST - 1] + "…"
+
+
+def no_answer(error: BaseException | None) -> str:
+    """Say in a line why there is no answer."""
+    if isinstance(error, (CancelledError, asyncio.CancelledError)):
+        return "given up"
+    if not isinstance(error, LMFailed):
+        return f"no answer: {error}"
+    return f"no answer: {failure_words(error.lm, error.reason)}"

@@ -8,7 +8,7 @@ import sys
 
 from dspyreload.commands.offline import add_directory, check_directory_named
 from dspyreload.config import HotReloadConfig
-from dspyreload.disk.judge import faults_of
+from dspyreload.disk.placing import faults_of
 from dspyreload.disk.reading import ReadFault, read_file, stat_file
 from dspyreload.disk.tree import list_tree
 from dspyreload.disk.writing import replace_file

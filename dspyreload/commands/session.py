@@ -11,6 +11,7 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, global
 from twisted.python.failure import Failure
 
 from dspyreload.commands.conversation import COMMANDS, Conversation
+from dspyreload.commands.naming import named
 from dspyreload.commands.prompting import PipePrompt, Prompt, prompt_for
 from dspyreload.commands.saves import Line, Saves
 from dspyreload.commands.screen import Screen
@@ -88,7 +89,7 @@ class Session:
         faults = [remark for remark in report.remarks if remark.level == "fault" or remark.path in report.silent]
         talk = self._talk = Conversation(self._engine, self._screen, None, self._lm)
         try:
-            talk.module_id = self._whom(talk, report)
+            talk.module_id = self._whom(report)
         except UnknownModule:
             self._tell_faults(talk, faults)
             raise
@@ -120,11 +121,11 @@ class Session:
         if len(faults) > _MOST_FAULTS:
             talk.tell(Line(f"{len(faults) - _MOST_FAULTS} more faults: dspyreload check shows them", bad=True))
 
-    def _whom(self, talk: Conversation, report: Report) -> str | None:
+    def _whom(self, report: Report) -> str | None:
         if self._module is None:
             return None
         try:
-            return talk.named(self._module)
+            return named(self._module, self._engine.snapshot)
         except UnknownModule:
             for path in report.silent:  # it speaks when it is mended
                 if self._module in (path, report.ids[path], report.ids[path].rpartition(".")[2]):

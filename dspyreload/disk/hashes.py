@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 
-from dspyreload.disk.judge import faults_of
+from dspyreload.disk.placing import faults_of
 from dspyreload.disk.reading import FileRead, ReadFault, read_file
 from dspyreload.disk.writing import replace_file
 from dspyreload.errors import HotReloadFailed

@@ -13,7 +13,9 @@ from collections.abc import Callable
 import attrs
 import msgspec
 
-from dspyreload.disk.judge import Source, faults_of, judge, refreshed, warnings_of
+from dspyreload.disk.including import Source
+from dspyreload.disk.judge import judge, refreshed
+from dspyreload.disk.placing import faults_of, warnings_of
 from dspyreload.disk.reading import ReadFault, stat_file
 from dspyreload.disk.tree import Listing, list_tree
 from dspyreload.model.faults import Fault, FaultError

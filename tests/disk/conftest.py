@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import attrs
 import pytest
 
-from dspyreload.disk import judge, reading
+from dspyreload.disk import including, reading
 from dspyreload.disk.scan import Request, look
 from dspyreload.model.events import HotReloadEvent
 from dspyreload.model.finding import Known, Look
@@ -128,5 +128,5 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         paths.append(path)
         return reading.read_file(root, path, limit)
 
-    monkeypatch.setattr(judge, "read_file", read_file)
+    monkeypatch.setattr(including, "read_file", read_file)
     return paths

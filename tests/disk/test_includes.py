@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from dspyreload.disk.judge import Source, judge
+from dspyreload.disk.including import Source
+from dspyreload.disk.judge import judge
 from dspyreload.model.faults import Fault
 from dspyreload.model.finding import Finding, Kind
 from dspyreload.model.registrations import NOTHING

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from dspyreload.disk.judge import Source, faults_of, judge
+from dspyreload.disk.including import Source
+from dspyreload.disk.judge import judge
+from dspyreload.disk.placing import faults_of
 from dspyreload.model.faults import Fault, FaultError
 from dspyreload.model.finding import Finding, Kind
 from dspyreload.model.jsontext import parse

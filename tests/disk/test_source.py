@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dspyreload.disk.judge import Source, refreshed
+from dspyreload.disk.including import Source
+from dspyreload.disk.judge import refreshed
 from dspyreload.disk.reading import ReadFault
 from tests.conftest import Save
 from tests.disk.test_judge import judged

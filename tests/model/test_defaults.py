@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dspyreload.disk.judge import faults_of, warnings_of
+from dspyreload.disk.placing import faults_of, warnings_of
 from dspyreload.model.defaults import BUILT_IN, Default, Scope, effective_default
 from dspyreload.model.faults import Fault, FaultError
 from dspyreload.model.manifest import ModuleManifest, parse_manifest

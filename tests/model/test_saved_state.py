@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from dspyreload.disk.judge import Source, judge
+from dspyreload.disk.including import Source
+from dspyreload.disk.judge import judge
 from dspyreload.model.dspy_state import is_dspy_state
 from dspyreload.model.faults import Fault
 from dspyreload.model.finding import Finding, Kind

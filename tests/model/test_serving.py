@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dspyreload.disk.judge import faults_of, warnings_of
+from dspyreload.disk.placing import faults_of, warnings_of
 from dspyreload.model.dspy_state import is_dspy_state
 from dspyreload.model.faults import FaultError
 from dspyreload.model.manifest import ModuleEntry

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from dspyreload.disk.judge import faults_of
+from dspyreload.disk.placing import faults_of
 from dspyreload.model.faults import Fault, FaultError
 from dspyreload.model.jsontext import parse
 from dspyreload.model.manifest import parse_manifest
@@ -157,7 +157,7 @@ def test_at_the_edge_of_what_is_too_deep_it_is_a_fault_all_the_same(rest: str) -
 
 DEEP = """
 import resource
-from dspyreload.disk.judge import faults_of
+from dspyreload.disk.placing import faults_of
 from dspyreload.model.faults import FaultError
 from dspyreload.model.module_file import parse_module
 
