@@ -10,6 +10,7 @@ from typing import Any
 from dspyreload.model.dspy_state import is_dspy_state
 from dspyreload.model.faults import FaultError, harmless
 from dspyreload.model.jsontext import parse, text_of
+from dspyreload.model.syntax import TOO_DEEP
 
 __all__ = ["formatted"]
 
@@ -43,7 +44,7 @@ def formatted(data: bytes) -> str:
         value = json.loads(text_of(data), parse_int=_Number, parse_float=_Number)
         return _written(value if is_dspy_state(value) else _ordered(value), "", 0, _WIDTH) + "\n"
     except RecursionError:
-        raise FaultError("lists or objects stand too deep inside each other") from None
+        raise FaultError(TOO_DEEP, mend="put fewer inside each other") from None
 
 
 def _ordered(module: dict[str, Any]) -> dict[str, Any]:

@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 import msgspec
 
 from dspyreload.model.faults import Fault, FaultError, Path, quoted
-from dspyreload.model.syntax import LEAST_MODULE, TOKEN, explained
+from dspyreload.model.syntax import LEAST_MODULE, TOKEN, TOO_DEEP, explained
 
 __all__ = ["Place", "Places", "line_column", "locate", "parse", "placed", "text_of", "walk"]
 
+_DEEPEST = 1000
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -73,7 +74,10 @@ def _explain(data: bytes, error: Exception, least: str) -> FaultError:
 
 
 def walk(text: str) -> Iterator[Place]:
-    """Name the place of each value of a text that :func:`parse` accepted, in the order of the file."""
+    """Name the place of each value of a text that :func:`parse` accepted, in the order of the file.
+
+    :raises FaultError: where values stand deeper than any module's: each place holds the way to it.
+    """
     stack: list[tuple[bool, Path]] = []  # (is it an object, its path)
     path: Path = ()
     key: int | None = None
@@ -98,6 +102,8 @@ def walk(text: str) -> Iterator[Place]:
             yield Place(path, key, start, -1 if mark else token.end())
             key = None
             if mark:
+                if len(stack) >= _DEEPEST:
+                    raise FaultError(TOO_DEEP, offset=start, mend="put fewer inside each other")
                 stack.append((mark == "{", path))
                 awaiting_key = mark == "{"
                 if mark == "[":
@@ -135,7 +141,7 @@ class Places:
     def __init__(self, text: str) -> None:
         self._text = text
         self._places: dict[Path, Place] = {}
-        with contextlib.suppress(ValueError, IndexError, TypeError):
+        with contextlib.suppress(ValueError, IndexError, TypeError, FaultError):
             self._places = {place.path: place for place in walk(text)}
 
     def fault(self, message: str, path: Path, *, key: bool = False, mend: str = "") -> Fault:
@@ -152,7 +158,7 @@ def placed(text: str, message: str, path: Path, *, key: bool = False) -> Fault:
     """Return a fault at the place of a value (with ``key``: of its name), or of none where the text is no JSON."""
     try:
         offset = locate(text, path, key=key)
-    except (ValueError, IndexError):
+    except (ValueError, IndexError, FaultError):
         offset = None
     return Fault(message) if offset is None else Fault(message, *line_column(text, offset))
 

@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 from dspyreload.model.faults import FaultError, quoted
 
-__all__ = ["LEAST_MODULE", "TOKEN", "explained"]
+__all__ = ["LEAST_MODULE", "TOKEN", "TOO_DEEP", "explained"]
 
 LEAST_MODULE = 'the least that a module can be is {"instruction": "..."}'
+TOO_DEEP = "lists or objects stand too deep inside each other"
 TOKEN = re.compile(r'[ \t\r\n]*(?:("[^"\\]*(?:\\.[^"\\]*)*")|([{}\[\],:])|([^\s{}\[\],:"]+))', re.DOTALL)
 """A string, a mark, or anything else up to the next."""
 
@@ -51,9 +52,7 @@ def explained(text: str, least: str, *, deep: bool) -> FaultError:
             offset=conflict.start(),
         )
     if deep:
-        return FaultError(
-            "lists or objects stand too deep inside each other", offset=0, mend="put fewer inside each other"
-        )
+        return FaultError(TOO_DEEP, offset=0, mend="put fewer inside each other")
     try:
         json.loads(text)
     except json.JSONDecodeError as fault:

@@ -16,7 +16,7 @@ def _bytes(words: str, data: bytes, shown: str = "") -> Made:
     return Made(words, make, shown)
 
 
-_DEEP = _bytes("a file with 3,000 lists inside each other", b'{"demos": ' + b"[" * 3000 + b"]" * 3000 + b"}")
+_DEEP = _bytes("a file with 100,000 lists inside each other", b'{"demos": ' + b"[" * 100_000 + b"]" * 100_000 + b"}")
 _LONG = _bytes("a file with a number of 400 digits", b'{"metadata": {"metric_score": 1' + b"0" * 400 + b"}}")
 _UTF16 = _bytes("a file that Windows Notepad saved as UTF-16", '{"instruction": "Hello"}'.encode("utf-16"))
 _LATIN = _bytes(
