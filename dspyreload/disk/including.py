@@ -8,11 +8,11 @@ import posixpath
 from dspyreload.disk.placing import faults_of
 from dspyreload.disk.reading import FileRead, ReadFault, read_file
 from dspyreload.disk.tree import passed_over
-from dspyreload.model.faults import FaultError, Path, Warned, did_you_mean, quoted, shown
+from dspyreload.model.faults import Fault, FaultError, Path, Warned, did_you_mean, near_names, quoted, shown
 from dspyreload.model.finding import Stamp
 from dspyreload.model.jsontext import text_of
 from dspyreload.model.manifest import relative_path
-from dspyreload.model.module_file import TextFiles, parse_included
+from dspyreload.model.module_file import IncludedFile, TextFiles, parse_included
 
 __all__ = ["Included", "Source"]
 
@@ -25,6 +25,9 @@ class Source:
 
     def __init__(self, root: str, limit: int) -> None:
         self.root, self.limit = root, limit
+        self._said: dict[str, Fault | tuple[IncludedFile | None, str]] = {}
+        self._names: dict[str, list[str]] = {}
+        self._close: dict[str, list[str]] = {}
         self._reads: dict[str, FileRead | tuple[str, bool, str]] = {}
 
     def read(self, path: str) -> FileRead:
@@ -48,12 +51,31 @@ class Source:
     def near(self, path: str, but: frozenset[str] = frozenset()) -> str:
         """Say which file was perhaps meant by one that is missing: the end of a message, or nothing."""
         folder, _, name = path.rpartition("/")
-        try:
-            names = os.listdir(f"{self.root}/{folder}")
-        except OSError:
-            return ""
-        known = [other for other in names if not passed_over(other) and posixpath.join(folder, other) not in but]
-        return did_you_mean(name, known)
+        if path not in self._close:
+            self._close[path] = near_names(name, self._listed(folder), len(but) + 1)
+        known = [other for other in self._close[path] if posixpath.join(folder, other) not in but]
+        return did_you_mean(name, known[:1])
+
+    def _listed(self, folder: str) -> list[str]:
+        if folder not in self._names:
+            try:
+                names = os.listdir(f"{self.root}/{folder}")
+            except OSError:
+                names = []
+            self._names[folder] = [name for name in names if not passed_over(name)]
+        return self._names[folder]
+
+    def said(self, path: str, read: FileRead) -> Fault | tuple[IncludedFile | None, str]:
+        """Return what an included file says, as a module's file where it is one, or what is wrong with it."""
+        found = self._said.get(path)
+        if found is None:
+            try:
+                included = parse_included(read.data) if path.lower().endswith(".json") else None
+                found = included, text_of(read.data) if included is None else included.instruction
+            except FaultError as error:
+                found = faults_of(error, read.data)[0]
+            self._said[path] = found
+        return found
 
 
 class Included:
@@ -94,7 +116,9 @@ class Included:
             try:
                 path = relative_path(name, own, posixpath.dirname(chain[-1]))
             except FaultError as error:
-                raise self._inside(error, chain[-1], place) if above else error from None
+                if not above:
+                    raise
+                raise _inside(faults_of(error, self.source.read(chain[-1]).data)[0], chain[-1], place) from None
             if path in chain:
                 raise FaultError(_circle((*chain[chain.index(path) :], path)), place)
             if not above and path in named:
@@ -126,11 +150,10 @@ class Included:
         return read
 
     def _add_text(self, path: str, read: FileRead, chain: tuple[str, ...], place: Path) -> None:
-        try:
-            included = parse_included(read.data) if path.lower().endswith(".json") else None
-            text = text_of(read.data) if included is None else included.instruction
-        except FaultError as error:
-            raise self._inside(error, path, place) from None
+        said = self.source.said(path, read)
+        if isinstance(said, Fault):
+            raise _inside(said, path, place)
+        included, text = said
         if included is not None:
             self._gather(included.text_files, (*chain, path), place)
         if text.strip():
@@ -138,11 +161,11 @@ class Included:
         elif included is None:
             self.warnings += (Warned(f"the file {quoted(path)} is empty", place, "write something into it"),)
 
-    def _inside(self, error: FaultError, path: str, place: Path) -> FaultError:
-        """Tell of a fault of an included file where the module's own file names what led to it."""
-        fault = faults_of(error, self.source.read(path).data)[0]
-        where = f"{shown(path)}:{fault.line or 1}:{fault.column or 1}"
-        return FaultError(f"in {where}: {fault.message}", place, mend=fault.mend)
+
+def _inside(fault: Fault, path: str, place: Path) -> FaultError:
+    """Tell of a fault of an included file where the module's own file names what led to it."""
+    where = f"{shown(path)}:{fault.line or 1}:{fault.column or 1}"
+    return FaultError(f"in {where}: {fault.message}", place, mend=fault.mend)
 
 
 def _circle(chain: tuple[str, ...]) -> str:

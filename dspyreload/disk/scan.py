@@ -233,7 +233,7 @@ class _Pass:
         )
         if before is None or not found.says_the_same(before):
             self.findings[path] = found
-        elif asked or found.stamps != before.stamps or found.racy != before.racy:
+        elif asked or (found.stamps, found.racy, found.judged) != (before.stamps, before.racy, before.judged):
             self.unchanged[path] = found
 
     def _concerned(self) -> set[str]:
@@ -251,7 +251,7 @@ class _Pass:
     def _stamps_hold(self, before: Finding) -> bool:
         if before.kind is Kind.MISSING:
             return self._stamp(before.path) is None
-        if not before.stamps or before.racy:
+        if before.kind is Kind.UNREADABLE or not before.stamps or before.racy:
             return False
         return all(self._stamp(path) == stamp for path, stamp in before.stamps)
 

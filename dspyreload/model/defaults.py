@@ -6,6 +6,7 @@ a folder, a deeper folder more than the one around it, and that more than what i
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -17,6 +18,8 @@ from dspyreload.model.faults import FaultError, Path, Warned, did_you_mean, quot
 from dspyreload.model.module import DEFAULT_SIGNATURE, PredictorType, SignatureDefinition
 
 __all__ = ["BUILT_IN", "Default", "DefaultsKeys", "Scope", "effective_default", "listed_default", "parse_defaults"]
+
+_MOST_HINTS = 20
 
 Scope = tuple[str, str]
 """What a default is for: ``("tag", "quest")``, ``("folder", "npc/town")``, or ``("", "")`` for all."""
@@ -119,9 +122,11 @@ def unused(defaults: Mapping[Scope, Path], entries: Iterable[tuple[str, tuple[st
     :param entries: path and tags of each.
     """
     there = {scope for path, tags in entries for scope in scopes(path, tags)}
+    hints = itertools.repeat(True, _MOST_HINTS)
     for (kind, name), place in defaults.items():
         if kind and (kind, name) not in there:
-            meant = did_you_mean(name, [other for known, other in there if known == kind])
+            known = [other for found, other in there if found == kind] if next(hints, False) else []
+            meant = did_you_mean(name, known)
             what = "has the tag" if kind == "tag" else "lies in the folder"
             mend = "" if meant else "delete it, or correct the name"
             yield Warned(f"no listed module {what} {quoted(name)}{meant}", place, mend)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import json
 import unicodedata
 from collections.abc import Iterable
@@ -19,12 +20,16 @@ __all__ = [
     "did_you_mean",
     "harmless",
     "joined",
+    "near_names",
     "nearest",
     "place_words",
     "quoted",
     "raise_first",
     "shown",
 ]
+
+_MOST_NAMES = 200
+_LETTERS = 3
 
 Path = tuple[str | int, ...]
 """The way to a value in a JSON document: keys and indices from 0."""
@@ -95,8 +100,20 @@ def quoted(text: Any, limit: int = 60) -> str:
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """Return the name that was perhaps meant, or None."""
-    near = difflib.get_close_matches(name[:200], sorted(known), n=1)
-    return near[0] if near else None
+    return next(iter(near_names(name, known, 1)), None)
+
+
+def near_names(name: str, known: Iterable[str], most: int) -> list[str]:
+    """Return the names that were perhaps meant, the nearest first.
+
+    Of very many only those that begin or end like it are compared: each comparison costs some microseconds.
+    """
+    names = sorted(known)
+    if len(names) > _MOST_NAMES:
+        ends = (name[:1], name[-1:])
+        alike = (n for n in names if abs(len(n) - len(name)) <= _LETTERS and (n[:1] == ends[0] or n[-1:] == ends[1]))
+        names = list(itertools.islice(alike, _MOST_NAMES))
+    return difflib.get_close_matches(name[:200], names, n=most)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from dspyreload.model.module import FieldType, OptimizedModule, SignatureDefinit
 
 __all__ = ["check_demos", "odd_values"]
 
+_MOST_HINTS = 20  # of one demonstration
 _TOOL_FIELDS = (("inputs", "context"), ("inputs", "available_tools"), ("outputs", "tool_call"))
 
 
@@ -99,11 +101,12 @@ def _field_faults(
     examples: Mapping[str, str],
 ) -> Iterator[FaultError]:
     misspelt: set[str | None] = set()
+    hints = itertools.repeat(True, _MOST_HINTS)
     for name in given:
         if name not in known:
             others = ", ".join(quoted(item) for item in known) or "none"
             message = f"{who} has {quoted(name)}, which is no {kind} of the signature ({others})"
-            left = [item for item in known if item not in given]
+            left = [item for item in known if item not in given] if next(hints, False) else []
             misspelt.add(nearest(name, left))
             hint = did_you_mean(name, left)
             yield FaultError(

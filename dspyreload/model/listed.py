@@ -14,6 +14,8 @@ from dspyreload.model.manifest import MANIFEST, ModuleManifest, changed_entries
 
 __all__ = ["plan_listed"]
 
+_MOST_HINTS = 20
+
 
 def plan_listed(changes: Changes, desired: ModuleManifest) -> None:
     """Plan for the manifest that the disk asks for."""
@@ -38,7 +40,8 @@ def plan_listed(changes: Changes, desired: ModuleManifest) -> None:
 
 
 def _missing(changes: Changes, path: str) -> Fault:
-    near = did_you_mean(path, changes.seen.unlisted or ())
+    few = len(changes.errors) < _MOST_HINTS  # a renamed folder: the others are missing for the same reason
+    near = did_you_mean(path, changes.seen.unlisted or ()) if few else ""
     mend = "make the file, or delete its entry" if not near else ""
     return Fault(f"manifest.json lists this file, and it is missing{near}", mend=mend)
 

@@ -34,6 +34,7 @@ __all__ = [
 
 MANIFEST = "manifest.json"
 
+_LONGEST = 4096  # no system has longer ones
 _LEAST = 'the least that a manifest can be is {"modules": {}}'
 _HASH = re.compile(r"(?:sha256:)?([0-9a-fA-F]{64})")
 
@@ -137,6 +138,8 @@ def relative_path(text: str, path: Path, folder: str | None = None) -> str:
     """
     if not text.strip():
         raise FaultError("a path is empty", path, mend="name a file, relative to the modules directory")
+    if len(text) > _LONGEST:
+        raise FaultError("a path is too long", path, mend="give the file a shorter one")
     if any(character < " " for character in text):  # "..\town.md" has a tab in it
         raise FaultError(f"the path {quoted(text)} has a character that no path has", path, mend="write the name anew")
     if text.startswith("/") or re.match(r"[A-Za-z]:", text):

@@ -181,6 +181,7 @@ def _mended_manifest(changes: Changes) -> tuple[str, ...]:
     before, now = changes.known.manifest, changes.manifest
     had = before is not None and before.fault is not None and changes.in_force is changes.snapshot.manifest
     force = changes.in_force
+    had = had and now is not None and now.fault is None
     return (MANIFEST,) if had and now is not None and force is not None and now.digest == force.digest else ()
 
 

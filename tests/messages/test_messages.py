@@ -27,6 +27,8 @@ EXEMPT = {
     'a name in double quotes is expected here; is the ... to line ...... missing before it, or is "demos" to be a list,'
     " in [ ]?": "demonstrations have a name, which is told",
     "the folder can't be listed: ...": "root may list everything",
+    "a path is too long": "it takes four thousand letters",
+    "give the file a shorter one": "it takes four thousand letters",
     "its ending is not watched any more": "a server whose settings change; the file counts as gone, and nobody is told",
     "it is there already, and is never written over": "another program must write it in that moment",
     "it was saved while it was formatted; run this again": "an editor must save it in that moment",
