@@ -22,6 +22,7 @@ from dspyreload.errors import (
     LimitExceeded,
     LMConfigInvalid,
     LMFailed,
+    LoopNotStarted,
     MaxIterationsReached,
     MissingInput,
     NoLM,
@@ -37,7 +38,9 @@ from dspyreload.errors import (
     WatcherError,
     WrongThread,
 )
-from dspyreload.live.service import HotReloadHandle, HotReloadService
+from dspyreload.live.handle import HotReloadHandle
+from dspyreload.live.health import Health
+from dspyreload.live.service import HotReloadService
 from dspyreload.live.stats import CallStats, HotReloadStats
 from dspyreload.live.validators import Validators
 from dspyreload.lm.registry import SignatureRegistry
@@ -47,6 +50,7 @@ from dspyreload.lm.tools import Tool, ToolRegistry
 from dspyreload.lmconfig import LMSettings
 from dspyreload.model.events import (
     EventsDropped,
+    HealthChanged,
     HotReloadEvent,
     LMHealthChanged,
     ManifestChanged,
@@ -64,6 +68,7 @@ from dspyreload.model.module import (
     SavedPredictor,
     SignatureDefinition,
 )
+from dspyreload.model.restoring import KeptVersion
 from dspyreload.model.snapshot import ModuleVersion, Snapshot
 from dspyreload.talk.calls import ReplyFilters
 from dspyreload.talk.leases import Lease
@@ -77,6 +82,7 @@ __all__ = [
     "HotReloadHandle",
     "HotReloadStats",
     "CallStats",
+    "Health",
     "Limits",
     "LMSettings",
     # Registering
@@ -101,6 +107,7 @@ __all__ = [
     "ReloadError",
     "ModuleSkipped",
     "LMHealthChanged",
+    "HealthChanged",
     "EventsDropped",
     # Values
     "OptimizedModule",
@@ -113,6 +120,7 @@ __all__ = [
     "ModuleEntry",
     "ModuleVersion",
     "Snapshot",
+    "KeptVersion",
     # Errors
     "DSPyReloadError",
     "AlreadyRunning",
@@ -123,6 +131,7 @@ __all__ = [
     "InvokeTimeout",
     "LMConfigInvalid",
     "LMFailed",
+    "LoopNotStarted",
     "LeaseEnded",
     "LimitExceeded",
     "MaxIterationsReached",

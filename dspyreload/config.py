@@ -58,6 +58,7 @@ class HotReloadConfig:
         modules include are watched whatever their endings; ``.md`` and ``.txt`` may stand here, and make no module.
     :param polling: look at the tree every second instead of asking the kernel (network and shared file systems).
     :param max_file_size: bytes; a larger file is rejected before it is read.
+    :param strict: reject files that group or world may write: who writes them decides what characters say.
     :param max_files: how many files are looked at; beyond it the rest is left out, with a message.
     """
 
@@ -69,6 +70,7 @@ class HotReloadConfig:
     polling: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
     max_file_size: int = attrs.field(default=4 * 1024 * 1024, validator=_count)
     max_files: int = attrs.field(default=100_000, validator=_count)
+    strict: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
 
     @property
     def module_extensions(self) -> tuple[str, ...]:

@@ -7,16 +7,16 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from twisted.internet.defer import CancelledError, Deferred, fail
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from dspyreload.config import HotReloadConfig, Limits
 from dspyreload.disk.scan import RootMissing
 from dspyreload.errors import DSPyReloadError, HotReloadFailed, UnknownModule
+from dspyreload.live.handle import HotReloadHandle
 from dspyreload.live.live import Live
+from dspyreload.live.lm_health import tell_of_lm
 from dspyreload.live.passes import Passes
-from dspyreload.live.report import report_health
-from dspyreload.live.service import HotReloadHandle, HotReloadService
+from dspyreload.live.service import HotReloadService
 from dspyreload.live.validators import Validators
 from dspyreload.lm.health import Health, LMState
 from dspyreload.lm.invoking import Invoking
@@ -28,18 +28,16 @@ from dspyreload.lm.registry import SignatureRegistry
 from dspyreload.lm.templates import ProgramRegistry
 from dspyreload.lm.tools import ToolRegistry
 from dspyreload.lmconfig import check_keys, parse_lms
-from dspyreload.model.events import HotReloadEvent, LMHealthChanged
+from dspyreload.model.events import HotReloadEvent
 from dspyreload.model.module import OptimizedModule, SignatureDefinition
 from dspyreload.model.registrations import Registrations
 from dspyreload.model.snapshot import ModuleVersion, Snapshot
-from dspyreload.reactor import IReactor, check_thread
+from dspyreload.reactor import AtShutdown, IReactor, check_thread
 from dspyreload.talk.calls import Calls, check_count
 from dspyreload.talk.leases import Leases
 from dspyreload.talk.speaking import Speaking
 
 __all__ = ["DSPyEngine"]
-
-_log = Logger(namespace="dspyreload")
 
 
 class DSPyEngine(Speaking):
@@ -87,7 +85,7 @@ class DSPyEngine(Speaking):
         self.directory = os.path.abspath(os.fspath(directory))
         check_count("max_iterations", max_iterations, 1)
         self._reactor = reactor
-        self._trigger: Any = None
+        self._at_shutdown = AtShutdown(self.close)
         self.offline = False
         self.live = Live(self.reactor)
         configured = parse_lms(lms or {})
@@ -281,20 +279,13 @@ class DSPyEngine(Speaking):
         :return: fires when the thread has ended.
         """
         check_thread("close")
-        if self._trigger is not None:
-            self.reactor().removeSystemEventTrigger(self._trigger)  # type: ignore[attr-defined]
-            self._trigger = None
+        self._at_shutdown.cancel()
         self._leases.end_all()
         return self._loop.close()
 
-    def _close_with_reactor(self) -> Deferred[None]:
-        self._trigger = None  # it is being fired: there is none to remove
-        return self.close()
-
     def _run(self, make: Callable[[], Any]) -> Deferred[Any]:
-        reactor = self.reactor()
-        if self._trigger is None and not self._loop.closed and hasattr(reactor, "addSystemEventTrigger"):
-            self._trigger = reactor.addSystemEventTrigger("before", "shutdown", self._close_with_reactor)
+        if not self._loop.closed:
+            self._at_shutdown.expect(self.reactor())
         try:
             return self._loop.run(make)
         except DSPyReloadError as error:
@@ -303,11 +294,4 @@ class DSPyEngine(Speaking):
     def _health_changed(self, name: str, state: LMState, retry_in: float) -> None:
         """Tell of a language model that fails again and again, or answers again. On the LM thread."""
         healthy, reason = state.healthy, state.reason
-
-        def tell() -> None:
-            report_health(_log, name, reason, retry_in, healthy=healthy)
-            generation = self.live.snapshot.generation
-            event = LMHealthChanged(generation=generation, lm=name, healthy=healthy, reason=reason, retry_in=retry_in)
-            self.live.publish((event,))
-
-        self._loop.tell(tell)
+        self._loop.tell(lambda: tell_of_lm(self.live, name, healthy=healthy, reason=reason, retry_in=retry_in))

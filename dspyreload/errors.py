@@ -21,6 +21,7 @@ __all__ = [
     "LeaseEnded",
     "LMFailed",
     "LimitExceeded",
+    "LoopNotStarted",
     "MaxIterationsReached",
     "MissingInput",
     "NoLM",
@@ -201,6 +202,14 @@ class InvokeTimeout(DSPyReloadError, TimeoutError):
     def __init__(self, module_id: str, timeout: float) -> None:
         self.module_id, self.timeout = module_id, timeout
         super().__init__(f"{module_id} did not answer within {timeout:g} s")
+
+
+class LoopNotStarted(DSPyReloadError):
+    """The machine has no thread or no descriptor left for the LM loop. The next call tries again."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"the thread that language models are called in can't be started: {reason}")
 
 
 class EngineBusy(DSPyReloadError):

@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 from twisted.python import threadable
+from twisted.python.failure import Failure
 
 from dspyreload.errors import WrongThread
 
-__all__ = ["IReactor", "Joinable", "StartThread", "check_seconds", "check_thread", "is_other_thread", "start_thread"]
+__all__ = [
+    "AtShutdown",
+    "IReactor",
+    "Joinable",
+    "StartThread",
+    "check_seconds",
+    "check_thread",
+    "in_thread",
+    "is_other_thread",
+    "start_thread",
+]
+
+T = TypeVar("T")
+
+_JOIN_LIMIT = 1.0  # seconds; the thread is past its last line
 
 
 class IReactor(IReactorTime, IReactorFromThreads):
@@ -37,6 +52,57 @@ def start_thread(target: Callable[[], None], name: str) -> Joinable:
     thread = threading.Thread(target=target, name=name, daemon=True)
     thread.start()
     return thread
+
+
+def in_thread(
+    reactor: IReactor, start_thread: StartThread, name: str, work: Callable[[], T], then: Callable[[T | Failure], None]
+) -> None:
+    """Do some work beside the reactor, then say on the reactor thread what came of it; the thread has ended by then.
+
+    :raises RuntimeError: where the machine has no thread left.
+    """
+
+    def target() -> None:
+        outcome: T | Failure
+        try:
+            outcome = work()
+        except BaseException:
+            outcome = Failure()
+        reactor.callFromThread(finished, outcome)
+
+    def finished(outcome: T | Failure) -> None:
+        thread.join(_JOIN_LIMIT)
+        then(outcome)
+
+    thread = start_thread(target, name)
+
+
+class AtShutdown:
+    """Calls a function when the reactor shuts down, if it is one that can: a clock never does.
+
+    :param call: may return a Deferred, which the reactor waits for.
+    """
+
+    def __init__(self, call: Callable[[], object]) -> None:
+        self._call = call
+        self._reactor: Any = None
+        self._trigger: Any = None
+
+    def expect(self, reactor: object) -> None:
+        """Call when this reactor shuts down; once, however often this is said."""
+        if self._trigger is None and hasattr(reactor, "addSystemEventTrigger"):
+            self._reactor = reactor
+            self._trigger = self._reactor.addSystemEventTrigger("before", "shutdown", self._shut_down)
+
+    def cancel(self) -> None:
+        """Call no more."""
+        if self._trigger is not None:
+            self._reactor.removeSystemEventTrigger(self._trigger)
+            self._trigger = None
+
+    def _shut_down(self) -> object:
+        self._trigger = None  # it is being fired: there is none to remove
+        return self._call()
 
 
 def check_seconds(name: str, seconds: object, *, or_none: bool = False) -> None:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import warnings
-from collections.abc import Collection
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from twisted.application.service import IService, MultiService, Service
-from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python import usage
-from twisted.python.failure import Failure
 
 from dspyreload.config import HotReloadConfig
 from dspyreload.engine import DSPyEngine
@@ -21,11 +19,15 @@ from dspyreload.live.service import HotReloadService
 from dspyreload.lm.demos import NAME as DEMOS
 from dspyreload.lmoptions import check_dspy, check_lm, read_lms
 from dspyreload.model.faults import shown
-from dspyreload.setups import find_setup, run_setup
+from dspyreload.setups import find_setup
+from dspyreload.starting import Setup, faults_of, may_read
 
 __all__ = ["Options", "makeService"]
 
 _log = Logger(namespace="dspyreload")
+
+_STATE = "dspyreload.sqlite3"
+_NONE = "none"
 
 
 class Options(usage.Options):
@@ -49,10 +51,22 @@ class Options(usage.Options):
             " --lm-config",
         ],
         ["lm-config", None, None, "a TOML file of language models by name: model, api_base, api_key_env, ..."],
+        [
+            "state",
+            None,
+            None,
+            f"a file that keeps what is live for a restart (by default {_STATE} beside the pid file; or {_NONE})",
+        ],
         ["fallback", None, None, f"what answers when the language model can't: {DEMOS}"],
     ]
     optFlags: ClassVar[list[list[str | None]]] = [
-        ["poll", None, "look at the directory every second instead of asking the kernel (network file systems)"]
+        ["poll", None, "look at the directory every second instead of asking the kernel (network file systems)"],
+        ["wait", None, "wait for a directory that is not there yet, or can't be read (a volume that is mounted late)"],
+        [
+            "strict",
+            None,
+            "do not start with a module that has a fault, and refuse files that their group or all may write",
+        ],
     ]
 
     def parseOptions(self, options: Any = None) -> None:
@@ -64,10 +78,14 @@ class Options(usage.Options):
 
     def postOptions(self) -> None:
         """Check the values and make paths absolute: daemonizing changes the working directory."""
-        self["modules"] = _directory(self["modules"])
+        if self["wait"] and self["strict"]:
+            raise usage.UsageError("--wait and --strict: a directory that is waited for can't be checked; drop one")
+        self["modules"] = _directory(self["modules"], self.parent or {}, wait=bool(self["wait"]))
         debounce, rescan = _seconds("debounce", self["debounce"]), _seconds("rescan", self["rescan"])
         try:
-            self["config"] = HotReloadConfig(debounce=debounce, rescan_interval=rescan, polling=bool(self["poll"]))
+            self["config"] = HotReloadConfig(
+                debounce=debounce, rescan_interval=rescan, polling=bool(self["poll"]), strict=bool(self["strict"])
+            )
         except (TypeError, ValueError) as error:
             raise usage.UsageError(str(error).replace("rescan_interval", "rescan")) from None
         try:
@@ -83,18 +101,46 @@ class Options(usage.Options):
             raise usage.UsageError(f"--fallback {shown(self['fallback'])}: it can be {DEMOS}")
         if self["setup"] is not None and (fault := find_setup(self["setup"])) is not None:
             raise usage.UsageError(fault)
+        self["state"] = _state(self["state"], self.parent or {}, self["modules"])
 
 
-def _directory(name: str | None) -> str:
+def _state(name: str | None, parent: Mapping[str, Any], modules: str) -> str | None:
+    """Return where the state file is, absolute, or None for none; refuse one that another server uses."""
+    if name == _NONE:
+        return None
+    if name is not None and not name.strip():
+        raise usage.UsageError(f"--state needs a file, or {_NONE}")
+    beside = os.path.dirname(os.path.abspath(parent.get("pidfile") or _STATE))
+    path = os.path.abspath(name) if name is not None else os.path.join(beside, _STATE)
+    if os.path.isdir(path):
+        raise usage.UsageError(f"--state {shown(name or path)}: that is a folder; name a file in it")
+    if not os.path.isdir(os.path.dirname(path)):
+        raise usage.UsageError(f"--state {shown(name or path)}: there is no such folder")
+    inside = os.path.realpath(path).startswith(os.path.join(os.path.realpath(modules), ""))
+    if inside and path.lower().endswith(".json"):
+        raise usage.UsageError(f"--state {shown(path)}: that would be a module; name another file")
+    from dspyreload.disk.state import StateFile
+    from dspyreload.disk.stored import StateFault
+
+    try:
+        StateFile(path, modules, 0).probe()
+    except StateFault as fault:
+        raise usage.UsageError(f"{fault} (with --state, or --state {_NONE})") from None
+    return path
+
+
+def _directory(name: str | None, parent: Mapping[str, Any], *, wait: bool = False) -> str:
     if not name:
         raise usage.UsageError("--modules DIR is required")
     path = os.path.abspath(name)
+    if wait:
+        return path
     if not os.path.exists(path):
         raise usage.UsageError(f"--modules {shown(name)}: there is no such directory")
     if not os.path.isdir(path):
         raise usage.UsageError(f"--modules {shown(name)}: that is a file; name the directory it lies in")
-    if not os.access(path, os.R_OK | os.X_OK):
-        raise usage.UsageError(f"--modules {shown(name)}: this user may not read the directory")
+    if not may_read(path, parent.get("uid"), parent.get("gid")):
+        raise usage.UsageError(f"--modules {shown(name)}: the server's user may not read the directory")
     return path
 
 
@@ -103,36 +149,6 @@ def _seconds(name: str, text: str) -> float:
         return float(text)
     except ValueError:
         raise usage.UsageError(f"--{name} {shown(text)}: a number of seconds is needed, such as 0.5") from None
-
-
-class _Setup(Service):
-    """Runs the game's ``setup(engine)``, and ends the engine with the process."""
-
-    def __init__(self, engine: DSPyEngine, module: str | None, lms: Collection[str]) -> None:
-        self._engine, self._module, self._lms = engine, module, lms
-
-    def startService(self) -> None:
-        super().startService()
-        if self._module is not None:
-            try:
-                run_setup(self._module, self._engine)
-            except DSPyReloadError as error:
-                _log.error("{error}", error=str(error))
-                raise SystemExit(str(error)) from None  # one line: twistd would print its own frames around it
-        if self._engine.lm is None and self._lms:
-            _log.warn(
-                "none of the LMs {names} is chosen for modules that name none: use --lm, or call one of them default",
-                names=", ".join(sorted(self._lms)),
-            )
-        if self._engine.lm is not None:
-            self._engine.warm().addErrback(self._not_warm)
-
-    def stopService(self) -> Deferred[None]:
-        super().stopService()
-        return self._engine.close()
-
-    def _not_warm(self, failure: Failure) -> None:
-        _log.error("the language model can't be used: {reason}", reason=failure.getErrorMessage())
 
 
 class _Hangup(Service):
@@ -155,11 +171,22 @@ class _Hangup(Service):
 
     def _look(self) -> None:
         _log.info("SIGHUP: looking at all modules")
-        self._engine.reload_all().addErrback(lambda failure: _log.error("{reason}", reason=failure.getErrorMessage()))
+        self._engine.reload_all().addErrback(
+            lambda failure: _log.error("{reason}", reason=shown(failure.getErrorMessage(), 300))
+        )
+
+
+def _drops_privileges(parent: Mapping[str, Any] | None) -> bool:
+    return parent is not None and (parent.get("uid") is not None or parent.get("gid") is not None)
 
 
 def makeService(options: Options) -> IService:
-    """Make what ``twistd`` runs. Nothing is read before it runs: by then privileges that ``--uid`` drops are gone."""
+    """Make what ``twistd`` runs. Modules are read when it runs: by then privileges that ``--uid`` drops are gone.
+
+    Only a strict server that drops none looks at them here too, while there is still a terminal to be told.
+
+    :raises SystemExit: where it does not start, with one line.
+    """
     # git init below the root, or stopping under load, makes watchdog print kilobytes of these.
     warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"watchdog\.")
     # DSPy asks GitHub for the prices of models before its first request, for up to 5 s; it brings a list of its own.
@@ -168,9 +195,12 @@ def makeService(options: Options) -> IService:
         options["modules"], lm=options["lm"], lms=options["lms"], fallback=options["fallback"], load=False
     )
     service = MultiService()
-    _Setup(engine, options["setup"], options["lms"]).setServiceParent(service)
-    HotReloadService(engine, options["config"]).setServiceParent(service)
-    daemonized = options.parent is not None and not options.parent.get("nodaemon")
+    strict, parent = options["config"].strict, options.parent
+    if strict and not _drops_privileges(parent) and (faults := faults_of(engine, complete=not options["setup"])):
+        raise SystemExit(faults.words)  # before anything is daemonized; what the game refuses comes out when it starts
+    Setup(engine, options["setup"], options["lms"], strict=strict, parent=parent).setServiceParent(service)
+    HotReloadService(engine, options["config"], state=options["state"]).setServiceParent(service)
+    daemonized = parent is not None and not parent.get("nodaemon")
     if daemonized and hasattr(signal, "SIGHUP"):
         _Hangup(engine).setServiceParent(service)
     return service

@@ -6,16 +6,16 @@ import argparse
 import os
 import sys
 
-from dspyreload.commands.offline import add_directory, check_directory_named
+from dspyreload.commands.offline import add_directory, check_directory_named, read_manifest
 from dspyreload.config import HotReloadConfig
-from dspyreload.disk.placing import faults_of
+from dspyreload.disk.placing import failure_of
 from dspyreload.disk.reading import ReadFault, read_file, stat_file
 from dspyreload.disk.tree import list_tree
 from dspyreload.disk.writing import replace_file
 from dspyreload.errors import HotReloadFailed
 from dspyreload.model.faults import FaultError, counted, joined, shown
 from dspyreload.model.formatted import formatted
-from dspyreload.model.manifest import MANIFEST, ModuleManifest, default_id, parse_manifest
+from dspyreload.model.manifest import MANIFEST, default_id
 from dspyreload.model.module_file import parse_module
 
 __all__ = ["add_fmt"]
@@ -35,7 +35,7 @@ def _fmt(options: argparse.Namespace) -> int:
     config = HotReloadConfig()
     root = os.path.realpath(options.directory)
     check_directory_named(options.directory)
-    manifest = _manifest(root, config.max_file_size)
+    manifest = read_manifest(root, config.max_file_size)
     listing = list_tree(root, config.module_extensions, config.max_files)
     paths = sorted(manifest.paths if manifest is not None else listing.files)
     changed, failed = [], 0
@@ -63,17 +63,6 @@ def _fmt(options: argparse.Namespace) -> int:
     return int(bool(failed or (options.check and changed)))
 
 
-def _manifest(root: str, limit: int) -> ModuleManifest | None:
-    try:
-        return parse_manifest(read_file(root, MANIFEST, limit).data)
-    except ReadFault as error:
-        if error.missing:
-            return None
-        raise HotReloadFailed(MANIFEST, error.message) from None
-    except FaultError as error:
-        raise HotReloadFailed(MANIFEST, f"{error.message}; see dspyreload check") from None
-
-
 def _format(root: str, path: str, limit: int, *, write: bool) -> bool:
     """Bring one file into the form; say whether it was in another.
 
@@ -87,10 +76,7 @@ def _format(root: str, path: str, limit: int, *, write: bool) -> bool:
         parse_module(read.data, default_id(path))
         text = formatted(read.data)
     except FaultError as error:
-        fault = faults_of(error, read.data)[0]
-        raise HotReloadFailed(
-            f"{path}:{fault.line or 1}:{fault.column or 1}", joined(fault.message, fault.mend)
-        ) from None
+        raise failure_of(path, error, read.data) from None
     if text.encode() == read.data:
         return False
     if write:

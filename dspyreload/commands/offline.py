@@ -1,4 +1,4 @@
-"""What a game registers, where no server runs."""
+"""What the commands share: their directory and its manifest, and what a game registers where no server runs."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ from collections.abc import Callable
 
 import attrs
 
+from dspyreload.disk.placing import failure_of
+from dspyreload.disk.reading import ReadFault, read_file
 from dspyreload.engine import DSPyEngine
-from dspyreload.errors import DSPyReloadError
+from dspyreload.errors import DSPyReloadError, HotReloadFailed
 from dspyreload.lm.models import LanguageModels
 from dspyreload.lmconfig import read_lm_config
-from dspyreload.model.faults import shown
+from dspyreload.model.faults import FaultError, joined, shown
+from dspyreload.model.manifest import MANIFEST, ModuleManifest, parse_manifest
 from dspyreload.model.registrations import Registrations
 from dspyreload.model.snapshot import ModuleVersion
 from dspyreload.setups import find_setup, run_setup
 
-__all__ = ["absent", "add_directory", "add_setup", "check_directory_named", "registered"]
+__all__ = ["absent", "add_directory", "add_setup", "check_directory_named", "read_manifest", "registered"]
 
 Refuses = Callable[[str, ModuleVersion], str | None]
 
@@ -45,6 +48,23 @@ def check_directory_named(directory: str) -> None:
     """
     if (fault := absent(directory)) is not None:
         raise DSPyReloadError(fault)
+
+
+def read_manifest(root: str, limit: int) -> ModuleManifest | None:
+    """Return the manifest of a directory, or None where there is none.
+
+    :raises HotReloadFailed: where it can't be read, or has a fault.
+    """
+    try:
+        read = read_file(root, MANIFEST, limit)
+    except ReadFault as error:
+        if error.missing:
+            return None
+        raise HotReloadFailed(MANIFEST, joined(error.message, error.mend)) from None
+    try:
+        return parse_manifest(read.data)
+    except FaultError as error:
+        raise failure_of(MANIFEST, error, read.data) from None
 
 
 def add_setup(parser: argparse.ArgumentParser) -> None:

@@ -7,14 +7,12 @@ import json
 import os
 from typing import Any
 
-from dspyreload.commands.offline import add_setup, check_directory_named, registered
+from dspyreload.commands.offline import add_setup, check_directory_named, read_manifest, registered
 from dspyreload.config import HotReloadConfig
-from dspyreload.disk.reading import ReadFault, read_file
 from dspyreload.disk.writing import make_file, replace_file
-from dspyreload.errors import DSPyReloadError, HotReloadFailed
+from dspyreload.errors import DSPyReloadError
 from dspyreload.model.defaults import BUILT_IN, Default
-from dspyreload.model.faults import FaultError, shown
-from dspyreload.model.manifest import MANIFEST, parse_manifest
+from dspyreload.model.faults import shown
 from dspyreload.model.registrations import Registrations
 from dspyreload.model.schema import manifest_schema, module_schema, schema_of_both
 
@@ -86,19 +84,14 @@ def _defaults(directory: str | None, registrations: Registrations) -> list[Defau
     """List what may serve a module of this directory that names no signature."""
     game = [Default(signature_name=name) for name in dict.fromkeys(registrations.defaults.values())]
     listed: list[Default] = []
+    manifest = None
     if directory is not None:
-        try:
-            data = read_file(os.path.realpath(directory), MANIFEST, HotReloadConfig().max_file_size).data
-            manifest = parse_manifest(data)
-            listed = [found.over(BUILT_IN) for found in manifest.defaults]
-            for entry in manifest.modules.values():  # it says what serves, in place of the file
-                if entry.program is not None:
-                    listed.append(Default())
-                elif entry.signature_name is not None:
-                    listed.append(Default(signature_name=entry.signature_name))
-        except ReadFault as error:
-            if not error.missing:
-                raise HotReloadFailed(MANIFEST, error.message) from None
-        except FaultError as error:
-            raise HotReloadFailed(MANIFEST, f"{error.message}; see dspyreload check") from None
+        manifest = read_manifest(os.path.realpath(directory), HotReloadConfig().max_file_size)
+    if manifest is not None:
+        listed = [found.over(BUILT_IN) for found in manifest.defaults]
+        for entry in manifest.modules.values():  # it says what serves, in place of the file
+            if entry.program is not None:
+                listed.append(Default())
+            elif entry.signature_name is not None:
+                listed.append(Default(signature_name=entry.signature_name))
     return [BUILT_IN, *game, *listed]

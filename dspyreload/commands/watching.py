@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.task import LoopingCall
 
 from dspyreload.config import HotReloadConfig
+from dspyreload.disk.identity import identity
 from dspyreload.live.burst import Interest
 from dspyreload.live.debounce import QuietWindow
 from dspyreload.live.watcher import WatcherService
@@ -54,8 +55,5 @@ class _Watch:
         except SystemExit:  # nobody reads what is printed any more
             self._reactor.stop()
             return
-        try:
-            info = os.stat(self._directory)
-        except OSError:
-            return
-        self._watcher.check((info.st_dev, info.st_ino))
+        with contextlib.suppress(OSError):
+            self._watcher.check(identity(self._directory))

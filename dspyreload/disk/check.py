@@ -47,6 +47,8 @@ class Report:
     :ivar modules: path of each module's file that was looked at, in order.
     :ivar texts: files that these are made of beside their own.
     :ivar defaults: what modules took that say nothing themselves, in words, each with their ids.
+    :ivar writable: files and folders that others may write.
+    :ivar shut: folders that may not be listed.
     :ivar ids: the id of each module's file, as far as it is known; ``silent``: those that do not speak.
     """
 
@@ -56,6 +58,8 @@ class Report:
     defaults: dict[str, tuple[str, ...]]
     ids: dict[str, str] = attrs.field(factory=dict)
     silent: frozenset[str] = frozenset()
+    writable: tuple[str, ...] = ()
+    shut: tuple[str, ...] = ()
 
 
 def check_directory(
@@ -85,6 +89,7 @@ def check_directory(
             extensions=config.module_extensions,
             max_file_size=config.max_file_size,
             max_files=config.max_files,
+            strict=config.strict,
             first=True,
             ripe=None,
             progress=progress,
@@ -104,6 +109,8 @@ def check_directory(
         _defaults(seen),
         {path: finding.module_id or default_id(path) for path, finding in seen.findings.items()},
         frozenset(path for path, finding in seen.findings.items() if finding.version is None),
+        plan.writable,
+        plan.shut or (),
     )
 
 

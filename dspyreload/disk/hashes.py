@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 
-from dspyreload.disk.placing import faults_of
+from dspyreload.disk.placing import failure_of
 from dspyreload.disk.reading import FileRead, ReadFault, read_file
 from dspyreload.disk.writing import replace_file
 from dspyreload.errors import HotReloadFailed
@@ -30,10 +30,7 @@ def list_hashes(directory: str | os.PathLike[str], limit: int, *, clear: bool = 
     try:
         manifest = parse_manifest(read.data, read.digest)
     except FaultError as error:
-        fault = faults_of(error, read.data)[0]
-        raise HotReloadFailed(
-            f"{MANIFEST}:{fault.line or 1}:{fault.column or 1}", joined(fault.message, fault.mend)
-        ) from None
+        raise failure_of(MANIFEST, error, read.data) from None
     digests = {name: None if clear else _checked(root, entry.path, limit) for name, entry in manifest.modules.items()}
     text = text_of(read.data)
     changed = _rewritten(text, manifest, digests)
@@ -67,9 +64,7 @@ def _checked(root: str, path: str, limit: int) -> str:
     try:
         parse_module(read.data, default_id(path))
     except FaultError as error:
-        fault = faults_of(error, read.data)[0]
-        where = f"{shown(path)}:{fault.line or 1}:{fault.column or 1}"
-        raise HotReloadFailed(where, joined(fault.message, fault.mend)) from None
+        raise failure_of(path, error, read.data) from None
     return read.digest
 
 

@@ -23,8 +23,8 @@ _MAKE_IT = "make it, or correct its name, which counts from the folder of the fi
 class Source:
     """The files as one pass reads them: each at most once."""
 
-    def __init__(self, root: str, limit: int) -> None:
-        self.root, self.limit = root, limit
+    def __init__(self, root: str, limit: int, *, strict: bool = False) -> None:
+        self.root, self.limit, self.strict = root, limit, strict
         self._said: dict[str, Fault | tuple[IncludedFile | None, str]] = {}
         self._names: dict[str, list[str]] = {}
         self._close: dict[str, list[str]] = {}
@@ -42,6 +42,8 @@ class Source:
             except ReadFault as fault:
                 # Not the exception itself: it holds its frames, and ten thousand of those are work for the collector.
                 found = (fault.message, fault.missing, fault.mend)
+            if self.strict and not isinstance(found, tuple) and found.shared:
+                found = ("its group or all may write this file", False, "run chmod go-w on it")
             self._reads[path] = found
         if isinstance(found, tuple):
             message, missing, mend = found

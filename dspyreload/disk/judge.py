@@ -9,14 +9,13 @@ import msgspec
 from dspyreload.disk.including import Included, Source
 from dspyreload.disk.placing import faults_of, warnings_of
 from dspyreload.disk.reading import FileRead, ReadFault
-from dspyreload.model.defaults import effective_default
-from dspyreload.model.faults import Fault, FaultError, Warned, quoted
+from dspyreload.model.faults import Fault, FaultError, Warned
 from dspyreload.model.finding import Finding, Kind
-from dspyreload.model.manifest import ModuleEntry, composed, default_id
-from dspyreload.model.module_file import ModuleDraft, parse_module
+from dspyreload.model.making import draft_of, make_version
+from dspyreload.model.manifest import ModuleEntry, composed
+from dspyreload.model.module_file import ModuleDraft
 from dspyreload.model.registrations import Registrations
-from dspyreload.model.serving import Waits, check_lm, judged_by, serve
-from dspyreload.model.snapshot import ModuleVersion
+from dspyreload.model.serving import Waits, check_lm, judged_by
 
 __all__ = ["judge", "refreshed"]
 
@@ -86,7 +85,8 @@ class _Judging:
         draft: ModuleDraft | None = None
         try:
             self._check_hash()
-            draft = self._draft()
+            draft = draft_of(self.path, self.read.data, self.module_id, self.entry, self.registrations)
+            self.warnings += draft.warnings
             self.files.gather(draft.text_files)
             found = self._served(draft)
         except FaultError as error:
@@ -122,49 +122,22 @@ class _Judging:
                 " if it is meant to be so, run dspyreload hash to list the new one"
             )
 
-    def _draft(self) -> ModuleDraft:
-        entry = self.entry
-        draft = parse_module(
-            self.read.data,
-            self.module_id or default_id(self.path),
-            signature_name=entry.signature_name if entry is not None else None,
-            predictor_type=entry.predictor_type if entry is not None else None,
-            default=effective_default(
-                entry.default if entry is not None else None,
-                self.registrations.defaults,
-                self.path,
-                entry.tags if entry is not None else (),
-            ),
-        )
-        if self.module_id is not None and composed(draft.module.module_id) != self.module_id:
-            raise FaultError(
-                f"the file says it is {quoted(draft.module.module_id)},"
-                f" and manifest.json lists it as {quoted(self.module_id)}; correct one of them",
-                ("module_id",),
-            )
-        self.warnings += draft.warnings
-        return draft
-
     def _served(self, draft: ModuleDraft) -> Finding:
-        module = draft.complete(tuple(self.files.texts))
         if self.entry is not None:
             self.warnings += tuple(check_lm(self.entry, self.registrations))
         try:
-            served = serve(draft, module, self.entry, self.registrations)
+            version, warnings = make_version(
+                draft,
+                self.path,
+                _digest(self.files.digests),
+                self.read.data,
+                tuple(text.encode() for text in self.files.texts),
+                self.entry,
+                self.registrations,
+            )
         except Waits as waits:
             return Finding(path=self.path, kind=Kind.PENDING, waits_for=str(waits))
-        self.warnings += served.warnings
-        version = ModuleVersion(
-            module_id=composed(module.module_id),
-            path=self.path,
-            version=_digest(self.files.digests),
-            data=self.read.data,
-            texts=tuple(text.encode() for text in self.files.texts),
-            entry=self.entry,
-            registration=served.registration,
-            default=draft.default if self.entry is None or self.entry.program is None else None,
-        )
-        self.registrations.prove(version)
+        self.warnings += warnings
         return Finding(path=self.path, kind=Kind.GOOD, version=version)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dspyreload.model.faults import Fault, FaultError, Warned
+from dspyreload.errors import HotReloadFailed
+from dspyreload.model.faults import Fault, FaultError, Warned, joined, shown
 from dspyreload.model.jsontext import Places, line_column, text_of
 
-__all__ = ["faults_of", "warnings_of"]
+__all__ = ["failure_of", "faults_of", "warnings_of"]
 
 
 def faults_of(error: FaultError, data: bytes) -> tuple[Fault, ...]:
@@ -19,6 +20,13 @@ def faults_of(error: FaultError, data: bytes) -> tuple[Fault, ...]:
         else Fault(fault.message, *line_column(text, fault.offset), fault.mend)
         for fault in faults
     )
+
+
+def failure_of(path: str, error: FaultError, data: bytes) -> HotReloadFailed:
+    """Return what a command raises that a file with a fault keeps from its work: the first fault, with its place."""
+    fault = faults_of(error, data)[0]
+    where = f"{shown(path)}:{fault.line or 1}:{fault.column or 1}"
+    return HotReloadFailed(where, joined(fault.message, fault.mend))
 
 
 def warnings_of(warnings: tuple[Warned, ...], data: bytes) -> tuple[Fault, ...]:

@@ -13,7 +13,7 @@ import msgspec
 from dspyreload.model.faults import shown
 from dspyreload.model.finding import Stamp
 
-__all__ = ["FileRead", "ReadFault", "read_file", "stamp_of", "stat_file"]
+__all__ = ["FileRead", "ReadFault", "others_may_write", "read_file", "stamp_of", "stat_file"]
 
 _TICK_NS = 20_000_000
 """File times move in ticks of up to 10 ms: a file that changed this lately may change again unseen."""
@@ -25,12 +25,14 @@ class FileRead(msgspec.Struct, frozen=True, gc=False):
     """The bytes of a file, their SHA-256, and the stat signature under which they were read.
 
     ``racy``: it changed so lately, or while it was read, that the signature proves nothing yet.
+    ``shared``: its group or all may write it.
     """
 
     data: bytes
     digest: str
     stamp: Stamp
     racy: bool
+    shared: bool = False
 
 
 class ReadFault(Exception):
@@ -54,6 +56,11 @@ def stat_file(root: str, path: str) -> Stamp | None:
         return None
 
 
+def others_may_write(info: os.stat_result) -> bool:
+    """Say whether group or world may write a file or a folder."""
+    return bool(info.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+
+
 def read_file(root: str, path: str, limit: int) -> FileRead:
     """Read a file once.
 
@@ -71,7 +78,7 @@ def read_file(root: str, path: str, limit: int) -> FileRead:
             before = os.fstat(handle)
             _check_regular(before, limit)
             _check_inside(root, name, handle)
-            data = _read(handle, limit)
+            data = _read(handle, before.st_size, limit)
             after = os.fstat(handle)
         finally:
             os.close(handle)
@@ -81,7 +88,7 @@ def read_file(root: str, path: str, limit: int) -> FileRead:
         raise ReadFault(_reason(error)) from None
     stamp = stamp_of(after)
     racy = stamp != stamp_of(before) or max(stamp[3], stamp[4]) > time.time_ns() - _TICK_NS
-    return FileRead(data, hashlib.sha256(data).hexdigest(), stamp, racy)
+    return FileRead(data, hashlib.sha256(data).hexdigest(), stamp, racy, others_may_write(after))
 
 
 def _check_regular(info: os.stat_result, limit: int) -> None:
@@ -101,12 +108,15 @@ def _check_inside(root: str, name: str, handle: int) -> None:
         raise ReadFault("the file lies outside of the modules directory (a link leads out of it); copy it into it")
 
 
-def _read(handle: int, limit: int) -> bytes:
+def _read(handle: int, size: int, limit: int) -> bytes:
     chunks: list[bytes] = []
     left = limit + 1
-    while left and (chunk := os.read(handle, min(left, 1 << 20))):
+    # No more room than is needed: Python cuts what was too much off, and the C library's heap is left full of holes.
+    step = min(size + 1, 1 << 20)
+    while left and (chunk := os.read(handle, min(left, step))):
         chunks.append(chunk)
         left -= len(chunk)
+        step = 1 << 16
     if not left:
         raise ReadFault(f"the file has more than {limit:,} bytes, which are allowed; make it smaller")
     return b"".join(chunks)

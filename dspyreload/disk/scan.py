@@ -13,6 +13,7 @@ from collections.abc import Callable
 import attrs
 import msgspec
 
+from dspyreload.disk.identity import identity
 from dspyreload.disk.including import Source
 from dspyreload.disk.judge import judge, refreshed
 from dspyreload.disk.placing import faults_of, warnings_of
@@ -50,10 +51,10 @@ class Request:
     :ivar paths: files that may have changed; None for the whole tree.
     :ivar asked: ids that somebody asked for: their files are read whatever their stat signature says.
     :ivar deep: read every byte that is looked at.
-    :ivar names: what was registered since, such as ``signature npc.dialogue``: files that it decides about are checked
-        again.
+    :ivar names: what was registered since, such as ``signature npc.dialogue``: what it decides about is judged anew.
     :ivar first: nothing was ever served.
     :ivar ripe: suspects whose second look this is; None where a first look decides.
+    :ivar strict: files that group or world may write are not read.
     :ivar progress: told how many files were looked at, and of how many.
     """
 
@@ -70,6 +71,7 @@ class Request:
     names: frozenset[str] = frozenset()
     first: bool = False
     ripe: frozenset[str] | None = frozenset()
+    strict: bool = False
     progress: Callable[[int, int], None] = lambda done, of: None
 
 
@@ -81,13 +83,17 @@ def look(request: Request, known: Known) -> Look:
     return _Pass(request, known).look()
 
 
+def _fault_of(fault: ReadFault) -> Fault | None:
+    return None if fault.missing else Fault(fault.message, mend=fault.mend)
+
+
 class _Pass:
     """One look; its caches live as long as it does."""
 
     def __init__(self, request: Request, known: Known) -> None:
         self.request, self.known = request, known
         self.root = os.path.realpath(request.root)
-        self.source = Source(self.root, request.max_file_size)
+        self.source = Source(self.root, request.max_file_size, strict=request.strict)
         self.listing: Listing | None = None
         self.findings: dict[str, Finding] = {}
         self.unchanged: dict[str, Finding] = {}
@@ -112,37 +118,53 @@ class _Pass:
             manifest=manifest,
             unlisted=self._unlisted(desired),
             problems=self.listing.problems if self.listing is not None else None,
+            shut=tuple(sorted(self.listing.shut)) if self.listing is not None else None,
+            writable=frozenset(self.listing.writable) if self.listing is not None else None,
             root=root,
             hollow=hollow,
+            fleeting=self._fleeting(),
         )
+
+    def _fleeting(self) -> frozenset[str]:
+        missing = {path for path, found in self.findings.items() if found.kind is Kind.MISSING and found.entry is None}
+        listed = self.listing.files if self.listing is not None else None
+        return frozenset(path for path in missing if listed is None or listed.get(path) is not None)
 
     def _hollow(self) -> bool:
         """Say whether nothing at all that we know of is in the directory that lies where ours was."""
-        empty = self.listing is not None and not self.listing.files and stat_file(self.root, MANIFEST) is None
-        return empty and not self.unchanged and all(f.kind is Kind.MISSING for f in self.findings.values())
+        empty = self.listing is not None and not self.listing.files and self._is_missing(MANIFEST)
+        seen = (*self.findings.values(), *self.unchanged.values())
+        return empty and all(found.kind is Kind.MISSING for found in seen)
+
+    def _is_missing(self, path: str) -> bool:
+        try:
+            self.source.read(path)
+        except ReadFault as fault:
+            return fault.missing
+        return False
 
     def _identity(self) -> tuple[int, int]:
         try:
             with os.scandir(self.root):
-                info = os.stat(self.root)
+                return identity(self.root)
         except OSError as error:
             raise RootMissing(error.strerror or str(error)) from None
-        return (info.st_dev, info.st_ino)
 
     def _manifest(self) -> ManifestFinding | None:
         """Return what is new about the manifest, or None."""
         before, request = self.known.manifest, self.request
         if before is not None:
-            if not request.watch_manifest:
+            if not request.watch_manifest and not before.is_kept:
                 return None
             now = stat_file(self.root, MANIFEST)
-            certain = not before.racy and not request.deep and (now is not None or before.fault is None)
-            if certain and now == before.stamp:
+            doubted = before.racy or request.deep or MANIFEST in self.known.suspects
+            certain = now is not None or (before.fault is None and not self._is_there(MANIFEST))
+            if certain and now == before.stamp and not doubted:
                 return None
         try:
             read = self.source.read(MANIFEST)
         except ReadFault as fault:
-            return ManifestFinding(stamp=None, digest="", fault=None if fault.missing else Fault(fault.message))
+            return ManifestFinding(stamp=None, digest="", fault=_fault_of(fault))
         if before is not None and before.digest == read.digest:
             return msgspec.structs.replace(before, stamp=read.stamp, racy=read.racy)
         found = ManifestFinding(stamp=read.stamp, digest=read.digest, racy=read.racy, data=read.data)
@@ -168,10 +190,16 @@ class _Pass:
     def _targets(self, desired: ModuleManifest | None, replaced: bool) -> _Targets:
         paths, in_force = self.request.paths, self.request.in_force
         switched = (desired is None) != (in_force is None)
-        if paths is None or replaced or switched or not self._all_known(paths):
+        before = self.known.manifest
+        waited = before is not None and before.manifest is not None  # it is broken or gone: what it listed asks for ids
+        # What is missing for the second time is gone, or has another name, of which no event has told yet.
+        missing = any(self.known.decides_gone(path, self.request.ripe) for path in self.known.suspects)
+        anew = desired is None and (waited or missing)
+        if paths is None or replaced or switched or anew or not self._all_known(paths):
             self.listing = list_tree(self.root, self.request.extensions, self.request.max_files)
             if desired is None:
-                return dict.fromkeys([*self.listing.files, *self.known.findings], (None, None))
+                suspects = self.known.suspects.keys() - {MANIFEST}
+                return dict.fromkeys([*self.listing.files, *self.known.findings, *sorted(suspects)], (None, None))
             return {entry.path: (module_id, entry) for module_id, entry in desired.modules.items()}
         paths = paths | self.known.suspects.keys()
         chosen = self.known.racy | self._concerned() | (paths & self.known.findings.keys())
@@ -213,9 +241,11 @@ class _Pass:
             or before.kind is Kind.CHECKING
             or self._registered_since(before)
         )
-        if before is not None and not (rejudged or asked or self.request.deep) and self._stamps_hold(before):
+        # A second look reads what the first one read: it may have found a change that the stat signature hides.
+        doubted = rejudged or asked or self.request.deep or path in self.known.suspects
+        if before is not None and not doubted and self._stamps_hold(before):
             return
-        if self.listing is not None and path not in self.listing.files and self.listing.unseen(path, entry is None):
+        if entry is None and self.listing is not None and path not in self.listing.files and self.listing.unseen(path):
             return  # its folder can't be listed: nothing says that it is gone
         if entry is None and not path.lower().endswith(self.request.extensions):
             self.findings[path] = Finding(
@@ -250,10 +280,17 @@ class _Pass:
 
     def _stamps_hold(self, before: Finding) -> bool:
         if before.kind is Kind.MISSING:
-            return self._stamp(before.path) is None
+            return not self._is_there(before.path)
         if before.kind is Kind.UNREADABLE or not before.stamps or before.racy:
             return False
-        return all(self._stamp(path) == stamp for path, stamp in before.stamps)
+        return all(
+            self._stamp(path) == stamp if stamp is not None else not self._is_there(path)
+            for path, stamp in before.stamps
+        )
+
+    def _is_there(self, path: str) -> bool:
+        """Say whether a name is there, if only as a link to nowhere, or to itself: that has no stat signature."""
+        return os.path.lexists(f"{self.root}/{path}")
 
     def _stamp(self, path: str) -> object:
         if self.listing is not None and path in self.listing.files:

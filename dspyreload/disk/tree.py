@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 
 import attrs
 
-from dspyreload.disk.reading import stamp_of
+from dspyreload.disk.reading import others_may_write, stamp_of
 from dspyreload.model.faults import shown
 from dspyreload.model.finding import Stamp
 from dspyreload.model.manifest import MANIFEST
@@ -27,21 +28,20 @@ class Listing:
     """The files of a tree, by relative path, each with its stat signature (None: no regular file).
 
     :ivar problems: what could not be listed, by relative path, in words.
+    :ivar shut: folders among these that are there, and may not be listed.
     :ivar cut: whether there were more files than are allowed.
+    :ivar writable: files and folders ("." for the whole) that group or world may write, and that can be written at all.
     """
 
     files: dict[str, Stamp | None] = attrs.field(factory=dict)
     problems: dict[str, str] = attrs.field(factory=dict)
+    shut: list[str] = attrs.field(factory=list)
     cut: bool = False
+    writable: list[str] = attrs.field(factory=list)
 
-    def unseen(self, path: str, by_listing: bool = True) -> bool:
-        """Say whether a path may be there though it is not listed.
-
-        :param by_listing: whether only the listing can tell of it; false for a path that a manifest names.
-        """
-        if self.cut and by_listing:
-            return True
-        return any(not folder or path.startswith(f"{folder}/") for folder in self.problems) and not self.cut
+    def unseen(self, path: str) -> bool:
+        """Say whether a path may be there though it is not listed."""
+        return self.cut or any(not folder or path.startswith(f"{folder}/") for folder in self.problems)
 
 
 def list_tree(root: str, extensions: tuple[str, ...], limit: int) -> Listing:
@@ -62,18 +62,35 @@ class _Lister:
         self.followed: set[str] = set()
 
     def list(self) -> Listing:
+        read_only = self.read_only()
         while self.folders or self.links:
             if not self.folders:  # links last and in order, so that it is always the same ones that are followed
                 self.follow()
                 continue
             folder = self.folders.pop()
             try:
+                self.note(folder or ".", os.stat(f"{self.root}/{folder}"))
                 with os.scandir(f"{self.root}/{folder}") as entries:
                     for entry in entries:
                         self.sort_in(entry, folder)
             except OSError as error:
                 self.found.problems[folder] = f"the folder can't be listed: {shown(error.strerror or str(error))}"
+                if not isinstance(error, (FileNotFoundError, NotADirectoryError)):  # else it was moved meanwhile
+                    self.found.shut.append(folder)
+        if read_only:
+            self.found.writable.clear()
         return self.found
+
+    def read_only(self) -> bool:
+        """Say whether nobody can write there, whatever the modes say: a ConfigMap's say that all may."""
+        try:
+            return bool(os.statvfs(self.root).f_flag & os.ST_RDONLY)
+        except OSError:
+            return False
+
+    def note(self, path: str, info: os.stat_result) -> None:
+        if others_may_write(info):
+            self.found.writable.append(path)
 
     def sort_in(self, entry: os.DirEntry[str], folder: str) -> None:
         name = entry.name
@@ -83,10 +100,15 @@ class _Lister:
         try:
             if entry.is_dir():
                 (self.links if entry.is_symlink() else self.folders).append(path)
-            elif name.lower().endswith(self.extensions) and path != MANIFEST:
-                self.put(path, stamp_of(entry.stat()) if entry.is_file() else None)
-        except OSError:
-            return  # a symlink that leads nowhere, or gone since the folder was listed
+                return
+            is_file = entry.is_file()
+            if is_file:  # the manifest and the texts that modules include decide as much as modules do
+                self.note(path, entry.stat())
+            if name.lower().endswith(self.extensions) and path != MANIFEST:
+                self.put(path, stamp_of(entry.stat()) if is_file else None)
+        except OSError as error:  # else it is gone since the folder was listed
+            if error.errno == errno.ELOOP and name.lower().endswith(self.extensions) and path != MANIFEST:
+                self.put(path, None)  # a symlink that leads to itself: who reads it says so
 
     def put(self, path: str, stamp: Stamp | None) -> None:
         try:

@@ -13,7 +13,10 @@ __all__ = ["make_file", "replace_file"]
 
 
 def replace_file(root: str, path: str, text: str) -> None:
-    """Write a file beside the old one and rename it over: a reader sees one or the other. Its mode stays.
+    """Write a file beside the old one and rename it over: a reader sees one or the other.
+
+    Its mode stays, and so do its owner and group, as far as this user may give files away: a server that may read it
+    as its group still can.
 
     :param path: relative to ``root``; the file that a symlink leads to is written.
     :raises HotReloadFailed: where that fails; then the old one is as it was.
@@ -26,7 +29,11 @@ def replace_file(root: str, path: str, text: str) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, os.stat(target).st_mode & 0o7777)
+        info = os.stat(target)
+        for owner in ((-1, info.st_gid), (info.st_uid, -1)):
+            with contextlib.suppress(PermissionError):
+                os.chown(name, *owner)
+        os.chmod(name, info.st_mode & 0o7777)  # last: another owner takes a special bit away
         os.replace(name, target)
     except BaseException as error:
         if name:

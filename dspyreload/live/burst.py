@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -16,6 +17,8 @@ from dspyreload.model.manifest import MANIFEST
 __all__ = ["Burst", "Interest"]
 
 _MOST_PATHS = 1000  # beyond that many, looking everywhere is cheaper
+_STORM = 500  # events within a window
+_WINDOW = 0.5  # seconds
 
 
 @attrs.frozen
@@ -48,24 +51,55 @@ class Interest:
 
 
 class Burst(logging.Handler):
-    """Gathers hints on watchdog's threads: its event handler, and the handler of its log of lost events."""
+    """Gathers hints on watchdog's threads: its event handler, and the handler of its log of lost events.
 
-    def __init__(self, root: str, interest: Interest, wake: Callable[[], None]) -> None:
+    :param weathers: a storm of events is nothing special.
+    :ivar storm: there were more events than are worth hearing one by one: from then on none is heard, and the watch is
+        to be dropped. watchdog's threads fight for the interpreter lock for each of them, whatever we do with it.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        interest: Interest,
+        wake: Callable[[], None],
+        *,
+        weathers: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         super().__init__(logging.WARNING)
         self._root, self._interest, self._wake = root, interest, wake
+        self._weathers, self._clock = weathers, clock
+        self.storm = False
+        self._since, self._events = clock(), 0
         self._gate = threading.Lock()
         self._paths: set[str] = set()
         self._whole = self._woken = self._ended = False
 
     def dispatch(self, event: Any) -> None:
         """Take an event. Never raises: that would end the observer's thread."""
+        if self.storm:
+            return
         try:
+            if self._is_storm():
+                self.storm = True
+                self._add("", True, True)
+                return
             appeared = event.event_type in ("created", "moved", "deleted")
             for name in (event.src_path, event.dest_path):
                 if name:
                     self._add(os.path.relpath(os.fsdecode(name), self._root), event.is_directory, appeared)
         except Exception:
             self._add("", True, True)
+
+    def _is_storm(self) -> bool:
+        if self._weathers:
+            return False
+        now = self._clock()
+        if now - self._since > _WINDOW:
+            self._since, self._events = now, 0
+        self._events += 1
+        return self._events > _STORM
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take a line of watchdog's log: events were lost."""

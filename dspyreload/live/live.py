@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import inspect
 import time
-import weakref
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from dspyreload.errors import ServiceStopped
+from dspyreload.live.health import Health, HealthBoard
 from dspyreload.live.stats import HotReloadStats, Ledger
-from dspyreload.model.events import EventsDropped, HotReloadEvent
+from dspyreload.live.stream import QUEUE, EventStream
+from dspyreload.model.events import EventsDropped, HealthChanged, HotReloadEvent
 from dspyreload.model.snapshot import EMPTY, ModuleVersion, Snapshot
+from dspyreload.raised import log_raised
 
-__all__ = ["EventStream", "Live", "OnEvent"]
+__all__ = ["Live", "OnEvent"]
 
 _log = Logger(namespace="dspyreload")
 
@@ -32,7 +34,6 @@ OnEvent = Callable[[HotReloadEvent], object]
 
 E = TypeVar("E", bound=HotReloadEvent)
 
-_QUEUE = 1000
 _CHUNK = 200  # events that are put into the queues at a time: a quick subscriber then never falls behind
 _SLICE = 0.002  # seconds of one reactor turn that events may take
 
@@ -42,7 +43,7 @@ class _Subscriber:
 
     def __init__(self, on_event: OnEvent) -> None:
         self.on_event = on_event
-        self.queue: deque[HotReloadEvent] = deque(maxlen=_QUEUE)
+        self.queue: deque[HotReloadEvent] = deque(maxlen=QUEUE)
         self.dropped = 0
         self.busy = False
         self.gone = False
@@ -52,7 +53,7 @@ class _Subscriber:
         return self.gone or self.busy or not self.queue
 
     def put(self, events: Sequence[HotReloadEvent]) -> None:
-        self.dropped += max(0, len(self.queue) + len(events) - _QUEUE)
+        self.dropped += max(0, len(self.queue) + len(events) - QUEUE)
         self.queue.extend(events)
 
     def take(self) -> HotReloadEvent:
@@ -67,6 +68,7 @@ class Live:
 
     :ivar snapshot: read by any thread, assigned on the reactor thread only.
     :ivar stats: where subscribers' errors are counted. ``ledger``: what calls came to.
+    :ivar board: what is wrong at present.
     """
 
     def __init__(self, clock: Callable[[], IReactorTime]) -> None:
@@ -74,6 +76,7 @@ class Live:
         self.snapshot: Snapshot = EMPTY
         self.stats = HotReloadStats()
         self.ledger = Ledger()
+        self.board = HealthBoard(self._health_changed)
         self._subscribers: list[_Subscriber] = []
         self._backlog: deque[tuple[Sequence[HotReloadEvent], list[_Subscriber]]] = deque()
         self._ends: list[Callable[[], None]] = []
@@ -139,7 +142,7 @@ class Live:
 
     def events(self) -> EventStream:
         """Return an async iterator over the events from now on, at most the newest 1,000 unread ones."""
-        return EventStream(self)
+        return EventStream(self.subscribe, self.at_stop)
 
     def at_stop(self, end: Callable[[], None]) -> Callable[[], None]:
         """Call ``end`` once, when :meth:`stop` is called; returns a function that forgets it."""
@@ -161,6 +164,18 @@ class Live:
         ends, self._ends = self._ends, []
         for end in ends:
             end()
+
+    def _health_changed(self, health: Health) -> None:
+        self.publish(
+            (
+                HealthChanged(
+                    generation=self.snapshot.generation,
+                    status=health.status,
+                    since=health.since,
+                    reasons=health.reasons,
+                ),
+            )
+        )
 
     # Delivery
 
@@ -223,7 +238,8 @@ class Live:
 
     def _raised(self, failure: Failure, event: HotReloadEvent) -> None:
         self.stats.subscriber_errors += 1
-        _log.failure("a subscriber raised at {event_kind}; the others go on", failure, event_kind=type(event).__name__)
+        kind = type(event).__name__
+        log_raised(_log, "a subscriber raised at {event_kind}; the others go on", failure, event_kind=kind)
 
 
 def _as_deferred(result: object) -> Deferred[Any] | None:
@@ -232,64 +248,3 @@ def _as_deferred(result: object) -> Deferred[Any] | None:
     if inspect.iscoroutine(result):
         return Deferred.fromCoroutine(result)
     return None
-
-
-class EventStream:
-    """An async iterator over events; it ends when the service stops. ``aclose`` ends it sooner."""
-
-    def __init__(self, live: Live) -> None:
-        self._queue: deque[HotReloadEvent] = deque()
-        self._dropped = 0
-        self._waiting: deque[Deferred[HotReloadEvent]] = deque()
-        self._over = False
-        # Held weakly, so that one whose loop was left with ``break`` is gone, and not fed for ever.
-        alive = weakref.ref(self)
-
-        def put(event: HotReloadEvent) -> None:
-            if (stream := alive()) is not None:
-                stream._put(event)
-            else:
-                unsubscribe()
-                forget()
-
-        def end() -> None:
-            if (stream := alive()) is not None:
-                stream.close()
-
-        self._unsubscribe, self._forget = unsubscribe, forget = live.subscribe(put), live.at_stop(end)
-
-    def __aiter__(self) -> EventStream:
-        return self
-
-    def __anext__(self) -> Awaitable[HotReloadEvent]:
-        if self._dropped:
-            count, self._dropped = self._dropped, 0
-            return succeed(EventsDropped(generation=self._queue[0].generation, count=count))
-        if self._queue:
-            return succeed(self._queue.popleft())
-        if self._over:
-            raise StopAsyncIteration
-        waiting: Deferred[HotReloadEvent] = Deferred(self._waiting.remove)
-        self._waiting.append(waiting)
-        return waiting
-
-    def close(self) -> None:
-        """End the iteration once what is queued was read."""
-        self._over = True
-        self._unsubscribe()
-        self._forget()
-        while self._waiting:
-            self._waiting.popleft().errback(StopAsyncIteration())
-
-    async def aclose(self) -> None:
-        """End the iteration, as an async generator would."""
-        self.close()
-
-    def _put(self, event: HotReloadEvent) -> None:
-        if self._waiting:
-            self._waiting.popleft().callback(event)
-            return
-        self._queue.append(event)
-        if len(self._queue) > _QUEUE:
-            self._queue.popleft()
-            self._dropped += 1

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import attrs
 from twisted.python.failure import Failure
 
+from dspyreload.disk.holds import Held, Holds, Locks, look_for_holds
 from dspyreload.disk.scan import Request, look
 from dspyreload.errors import ServiceStopped
+from dspyreload.live.at_work import NAME
+from dspyreload.live.holding import Holding
 from dspyreload.live.validators import Candidate, Validators
 from dspyreload.model.finding import Known, Look
 from dspyreload.model.plan import Plan, make_plan
 from dspyreload.model.snapshot import Snapshot
 from dspyreload.model.verdicts import VALIDATORS, candidates, with_verdicts
-from dspyreload.reactor import IReactor, StartThread
+from dspyreload.reactor import IReactor, StartThread, in_thread
 
 __all__ = ["OnePass"]
 
-_JOIN_LIMIT = 1.0  # the thread is past its last line
 _EPSILON = 0.001  # a timer may fire that much early
 
 
@@ -37,6 +38,8 @@ class OnePass:
     """What a pass starts from; none of it changes while it runs.
 
     :ivar now: seconds of the reactor's clock. ``quiet``: how old a suspect must be for its second look.
+    :ivar overdue: locks that are not waited for any more; None where none is.
+    :ivar holding: keeps what version control had renewed by the last look.
     """
 
     request: Request
@@ -45,6 +48,8 @@ class OnePass:
     validators: Validators
     now: float = 0.0
     quiet: float = 0.0
+    overdue: Locks | None = None
+    holding: Holding = attrs.field(factory=Holding)
 
     def here(self) -> Plan:
         """Look and plan on the calling thread."""
@@ -63,21 +68,6 @@ class OnePass:
         """
         concerned, token, stops = self.validators.concerned(), self.validators.token, self.validators.stops
         added = self.validators.added
-
-        def in_thread(work: Callable[[], Any], then: Callable[[Any], None]) -> None:
-            def target() -> None:
-                outcome: Any
-                try:
-                    outcome = work()
-                except BaseException:
-                    outcome = Failure()
-                reactor.callFromThread(finished, outcome)
-
-            def finished(outcome: Any) -> None:
-                thread.join(_JOIN_LIMIT)
-                then(outcome)
-
-            thread = start_thread(target, "dspyreload-pass")
 
         def looked(outcome: _Asked | Plan | Failure) -> None:
             try:
@@ -106,18 +96,45 @@ class OnePass:
                 if added != self.validators.added and stops == self.validators.stops:
                     self.start(reactor, start_thread, done)  # added while it was heard
                 else:
-                    in_thread(lambda: self._plan_with(asked, verdicts, token), planned)
+                    in_thread(reactor, start_thread, NAME, lambda: self._plan_with(asked, verdicts, token), planned)
             except RuntimeError:
                 done(Failure())
 
-        in_thread(lambda: self._look(self._ripe(), concerned), looked)
+        in_thread(reactor, start_thread, NAME, lambda: self._look_unheld(self._ripe(), concerned), looked)
 
     def _ripe(self) -> frozenset[str]:
         now, quiet = self.now, self.quiet - _EPSILON
         return frozenset(path for path, since in self.known.suspects.items() if now - since >= quiet or now < since)
 
-    def _look(self, ripe: frozenset[str] | None, concerned: Callable[[str], bool] | None) -> _Asked | Plan:
-        seen = look(attrs.evolve(self.request, ripe=ripe), self.known)
+    def _look_unheld(self, ripe: frozenset[str] | None, concerned: Callable[[str], bool] | None) -> _Asked | Plan:
+        """Look, unless somebody is changing many files at once, before or meanwhile.
+
+        :raises Held: where somebody is.
+        """
+        before = self._check_holds(None)
+        request = self.request
+        if before is not None and before.states != self.holding.states:
+            # A checkout since: word of some of its files may be under way yet, and they belong together.
+            request = attrs.evolve(request, paths=None)
+        outcome = self._look(ripe, concerned, request)
+        self._check_holds(before)
+        if before is not None:
+            self.holding.states = before.states
+        return outcome
+
+    def _check_holds(self, before: Holds | None) -> Holds | None:
+        if self.overdue is None:
+            return None
+        holds = look_for_holds(self.request.root)
+        locks = holds.locks - self.overdue
+        if locks or (before is not None and holds.states != before.states):
+            raise Held(locks)
+        return holds
+
+    def _look(
+        self, ripe: frozenset[str] | None, concerned: Callable[[str], bool] | None, request: Request | None = None
+    ) -> _Asked | Plan:
+        seen = look(attrs.evolve(request or self.request, ripe=ripe), self.known)
         if concerned is not None:
             also_live = VALIDATORS in self.request.names
             versions = candidates(seen, self.known, self.snapshot, concerned, also_live=also_live)

@@ -1,44 +1,42 @@
 """Hint → look → plan → commit, one pass at a time.
 
-The disk is looked at on a worker thread; the live snapshot is assigned on the reactor thread, here. The order after
-a pass: commit, stats, the log, the Deferreds of who asked, and on a later turn of the reactor the subscribers.
+The disk is looked at on a worker thread; what it found is committed on the reactor thread, and then those who asked
+are answered.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 
-from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IDelayedCall
-from twisted.logger import Logger
+from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from dspyreload.config import HotReloadConfig
+from dspyreload.disk.holds import Held
 from dspyreload.disk.scan import Request, RootMissing
 from dspyreload.errors import HotReloadFailed, ServiceStopped
+from dspyreload.live.at_work import AtWork
+from dspyreload.live.back_off import BackOff
+from dspyreload.live.bringing_back import BringingBack
+from dspyreload.live.committing import Committing
 from dspyreload.live.debounce import QuietWindow
 from dspyreload.live.hints import Hints
+from dspyreload.live.holding import Holding
 from dspyreload.live.live import Live
 from dspyreload.live.one_pass import OnePass
-from dspyreload.live.report import report, report_pending, report_root
-from dspyreload.live.stats import HotReloadStats
+from dspyreload.live.root_health import HOLLOW, RootHealth
 from dspyreload.live.validators import Validators
 from dspyreload.live.waiters import Aboard, Waiters
 from dspyreload.model.events import HotReloadEvent
-from dspyreload.model.faults import shown
-from dspyreload.model.finding import Known
 from dspyreload.model.manifest import fold
-from dspyreload.model.plan import Plan, apply
+from dspyreload.model.plan import Plan
 from dspyreload.model.registrations import NOTHING, Registrations
+from dspyreload.model.restoring import StoredState
 from dspyreload.reactor import IReactor, StartThread, start_thread
 
 __all__ = ["Passes"]
 
-_log = Logger(namespace="dspyreload")
-
 _LONGEST_BACK_OFF = 30.0
-_STOP_LIMIT = 3.0
 
 
 class Passes:
@@ -52,6 +50,9 @@ class Passes:
     :param validators: the game's checks of what may go live.
     :param retired: told after a commit which modules were replaced or are gone.
     :ivar on_root: called after each pass with the (device, inode) of the directory, or None where it is missing.
+    :ivar committing: makes live what is found.
+    :ivar root_health: says what is wrong with the directory.
+    :ivar awaits_state: no pass begins yet: it is being read what served before a restart.
     """
 
     def __init__(
@@ -67,24 +68,23 @@ class Passes:
     ) -> None:
         self.root, self.live = root, live
         self.config = HotReloadConfig()
-        self.stats = HotReloadStats()
         self.on_root: Callable[[tuple[int, int] | None], None] = lambda root: None
-        self.active = False
-        self._clock, self._registrations, self._retired = clock, registrations, retired
+        self.committing = Committing(live, retired)
+        self.root_health = RootHealth(root, live)
+        self.active = self.awaits_state = False
+        self._clock, self._registrations = clock, registrations
         self._validators = validators or Validators(clock)
         self._validators.decided = self._decided
         self._start_thread = start_thread
-        self._known = Known()
         self._hints = Hints()
         self._waiters = Waiters()
         self._window: QuietWindow | None = None
-        self._back_off: IDelayedCall | None = None
-        self._failures = 0
-        self._running: object | None = None
+        self._back_off = BackOff(clock, self._begin)
+        self._at_work = AtWork(clock)
         self._due = False
-        self._left: dict[object, Deferred[None]] = {}  # threads that were left behind by a stop
-        self._root_said = False
-        self._pending_said = self._looking = False
+        self._holding = Holding()
+        self._back = BringingBack(self.committing, live, self._at_work, clock, registrations, start_thread)
+        self._looking = False
 
     # Reasons to look
 
@@ -95,7 +95,8 @@ class Passes:
 
     def is_known(self, path: str) -> bool:
         """Say whether a module that was seen is made of this file. Any thread may ask."""
-        return path in self._known.findings or bool(self._known.users.get(path))
+        known = self.committing.known
+        return path in known.findings or bool(known.users.get(path))
 
     def reload_module(self, module_id: str) -> Deferred[HotReloadEvent]:
         """Look at one module now; see ``DSPyEngine.reload_module``."""
@@ -120,7 +121,8 @@ class Passes:
 
         :param name: such as ``signature npc.dialogue``.
         """
-        if self.active or self._running is not None or self._looking:
+        if self.active or self._at_work.is_busy or self._looking:
+            self._back.retry(name)
             self._hints.add((), names=(name,))
             self._quiet_window().hint()
         elif self.live.snapshot.generation:
@@ -142,41 +144,39 @@ class Passes:
         hints.add(paths, names=names)
         snapshot = self.live.snapshot
         ripe = None if snapshot.generation == 0 else frozenset[str]()  # later a first look removes and rejects nothing
-        one = OnePass(self._request(hints, frozenset(), ripe), self._known, snapshot, self._validators)
+        one = OnePass(self._request(hints, frozenset(), ripe), self.committing.known, snapshot, self._validators)
         self._looking = True  # a validator may register something
         try:
-            self._carry_out(one.here())
+            self.committing.carry_out(one.here())
         finally:
             self._looking = False
-
-    def report_pending(self) -> None:
-        """Say what waits for the game to register something; from now on, say so of what comes to wait."""
-        self._pending_said = True
-        report_pending(_log, self._known.pending.values())
 
     def stop(self) -> Deferred[None]:
         """Forget all hints, and let a running pass commit nothing.
 
         :return: fires when no thread of ours is left, or after 3 s, with a line in the log that names the thread.
         """
-        self.active = self._pending_said = False
+        self.active = self.awaits_state = False
+        self.committing.stop()  # first: what is stopped after it may register something
         self._validators.stop()
         self._hints, self._due = Hints(), False
+        self._back.stop()
+        self._holding.over()
         if self._window is not None:
             self._window.cancel()
-        if self._back_off is not None:
-            self._back_off.cancel()
-            self._back_off = None
-        running, self._running = self._running, None
-        # A thread that goes on reads the old one; what was suspect is looked at anew after a restart.
-        self._known = self._known.copied()
+        self._back_off.cancel()
+        ended = self._at_work.stop()
         self._waiters.fail_all(lambda: ServiceStopped("the service stopped before the pass was done"))
-        if running is None:
-            return succeed(None)
-        done: Deferred[None] = Deferred()
-        limit = self._clock().callLater(_STOP_LIMIT, self._give_up, running)
-        self._left[running] = done
-        return done.addBoth(lambda _result: limit.cancel() if limit.active() else None)
+        return ended
+
+    def restore(self, state: StoredState) -> Deferred[None]:
+        """Bring back what served before a restart, before the next pass.
+
+        :return: fires when that is done.
+        """
+        deferred = self._back.expect(state)
+        self._begin()
+        return deferred
 
     # One pass
 
@@ -195,6 +195,7 @@ class Passes:
             max_file_size=config.max_file_size,
             max_files=config.max_files,
             watch_manifest=config.watch_manifest,
+            strict=config.strict,
             paths=None if hints.whole or snapshot.generation == 0 else frozenset(hints.paths),
             asked=asked,
             deep=hints.deep,
@@ -205,110 +206,92 @@ class Passes:
 
     def _begin(self) -> None:
         """Start a pass, or have one follow the one that runs."""
-        if self._running is not None:
+        if self._at_work.is_busy or self.awaits_state:
             self._due = True
+            return
+        if self._back.is_due(self._hints.names):
+            self._due = True
+            self._back.begin(self._hints.names, self._go_on)
             return
         if self._window is not None:
             self._window.cancel()
         hints, self._hints, self._due = self._hints, Hints(), False
+        self._back.set_tried(())
         aboard = self._waiters.aboard()
         work = OnePass(
             self._request(hints, frozenset(aboard.asked), None),
-            self._known,
+            self.committing.known,
             self.live.snapshot,
             self._validators,
             now=self._clock().seconds(),
             quiet=self.config.debounce,
+            overdue=self._holding.overdue if self._waits_for_holds() else None,
+            holding=self._holding,
         )
-        token = self._running = object()
+        ended: Callable[[Plan | Failure], None]
+        ended = self._at_work.begun(lambda outcome: self._finished(outcome, hints, aboard))
         try:
-            work.start(self._clock(), self._start_thread, lambda outcome: self._finished(token, outcome, hints, aboard))
+            work.start(self._clock(), self._start_thread, ended)
         except RuntimeError:  # the machine has no thread left
-            self._running = None
-            self._failed(Failure(), hints, aboard)
+            ended(Failure())
 
-    def _finished(self, token: object, outcome: Plan | Failure, hints: Hints, aboard: Aboard) -> None:
-        if token is not self._running:
-            if token in self._left:
-                self._left.pop(token).callback(None)
-            return
-        self._running = None
-        if isinstance(outcome, Failure):
+    def _waits_for_holds(self) -> bool:
+        """Say whether a pass waits: at first what is good serves, and without a service nobody would look again."""
+        return self.active and self.live.snapshot.generation > 0
+
+    def _finished(self, outcome: Plan | Failure, hints: Hints, aboard: Aboard) -> None:
+        if isinstance(outcome, Failure) and isinstance(outcome.value, Held):
+            self._due = False
+            self._wait(outcome.value, hints)
+        elif isinstance(outcome, Failure):
             self._failed(outcome, hints, aboard)
         else:
             self._succeeded(outcome, aboard)
-        if self._due and self._running is None:
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Begin what became due while a thread was at work."""
+        if self._due and not self._at_work.is_busy:
             self._begin()
 
     def _succeeded(self, plan: Plan, aboard: Aboard) -> None:
-        report_root(_log, self.root, self.live.snapshot.generation, was_lost=self._root_said, is_lost=plan.hollow)
-        self._failures, self._root_said = 0, plan.hollow
-        self._carry_out(plan)
+        self._back_off.succeeded()
+        self._holding.over()
+        self.root_health.looked(plan)
+        self.committing.carry_out(plan)
+        self.root_health.listed(plan.shut)
         if plan.again:
             self.hint(plan.again)
+        if plan.hollow:
+            self._waiters.fail(aboard, lambda: HotReloadFailed(self.root, HOLLOW))
         self._waiters.answer(plan, aboard)
         self.on_root(plan.root)
-
-    def _carry_out(self, plan: Plan) -> None:
-        first = self.live.snapshot.generation == 0
-        if plan.snapshot is not self.live.snapshot:
-            self.live.commit(plan.snapshot)
-        apply(self._known, plan)
-        if plan.changed or plan.deleted:
-            self._retired(plan.retired)
-        self._count(plan)
-        report(_log, plan, first=first)
-        if self._pending_said:
-            report_pending(_log, plan.pending.items())
-        self.live.publish(plan.events)
-
-    def _count(self, plan: Plan) -> None:
-        stats = self.stats
-        stats.passes += 1
-        stats.reloads_total += len(plan.changed)
-        stats.reloads_failed += len(plan.errors)
-        stats.reloads_skipped += len(plan.skipped)
-        if plan.changed:
-            stats.last_reload = int(time.time() * 1000)
 
     # What goes wrong
 
     def _failed(self, failure: Failure, hints: Hints, aboard: Aboard) -> None:
+        self._holding.over()  # what is held after that is waited for anew
+        reason = self.root_health.failed(failure)
         if failure.check(RootMissing):
-            reason = f"the modules directory can't be looked at ({shown(str(failure.value))})"
-            if not self._root_said:
-                _log.error(
-                    "{root}: {reason}; generation {generation} is still serving",
-                    root=shown(self.root), reason=reason, generation=self.live.snapshot.generation,
-                )  # fmt: skip
-            self._root_said = True
             self.on_root(None)
-        else:
-            reason = shown(f"{failure.type.__name__ if failure.type else ''}: {failure.value}")
-            _log.failure("a pass failed", failure)
         self._waiters.fail(aboard, lambda: HotReloadFailed(self.root, reason))
         if self.active:
             self._hints.add(None, deep=hints.deep, names=hints.names)
             longest = min(_LONGEST_BACK_OFF, self.config.rescan_interval)
-            delay = min(longest, max(self.config.debounce, 0.1) * 2 ** min(self._failures, 16))
-            self._failures += 1
-            if self._back_off is None:
-                self._back_off = self._clock().callLater(delay, self._try_again)
+            self._back_off.after_failure(max(self.config.debounce, 0.1), longest)
 
-    def _try_again(self) -> None:
-        self._back_off = None
-        self._begin()
-
-    def _give_up(self, token: object) -> None:
-        done = self._left.pop(token)
-        _log.warn(
-            "the thread dspyreload-pass did not end within {limit} s; what it finds will not be used", limit=_STOP_LIMIT
-        )
-        done.callback(None)
+    def _wait(self, held: Held, hints: Hints) -> None:
+        """Look again soon: somebody is changing many files at once."""
+        self._back.set_tried(hints.names - self._hints.names)  # what was registered since was not tried
+        self._hints.add(None, deep=hints.deep, names=hints.names)  # word of all of them may not have come yet
+        if self._holding.wait(held, self._clock().seconds(), self.config.max_wait):
+            self._back_off.after(max(self.config.debounce, 0.1))
+        else:
+            self._begin()
 
     def _paths_of(self, module_id: str) -> set[str]:
         snapshot = self.live.snapshot
-        paths = set(self._known.claims.get(fold(module_id), ()))
+        paths = set(self.committing.known.claims.get(fold(module_id), ()))
         if module_id in snapshot:
             paths.add(snapshot[module_id].path)
         if snapshot.manifest is not None and module_id in snapshot.manifest.modules:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from twisted.logger import Logger
 
@@ -11,10 +12,12 @@ from dspyreload.model.events import ReloadError
 from dspyreload.model.faults import counted, joined, shown
 from dspyreload.model.manifest import MANIFEST
 from dspyreload.model.plan import Plan
+from dspyreload.model.restoring import Restored
 
-__all__ = ["report", "report_health", "report_pending", "report_root"]
+__all__ = ["report", "report_damage", "report_pending", "report_restored"]
 
 _MOST_LINES = 20
+_LONGEST = 2000  # characters of a line
 _LATELY = 60.0  # seconds; a file that was saved before then changed for another reason
 
 
@@ -36,23 +39,8 @@ def report(log: Logger, plan: Plan, *, first: bool = False) -> None:
     else:
         _changes(log, plan)
     _deletions(log, plan)
-    for event in plan.errors[:_MOST_LINES]:
-        _rejection(log, event)
-    if len(plan.errors) > _MOST_LINES:
-        log.error("{count} more files are rejected", count=len(plan.errors) - _MOST_LINES)
+    _rejections(log, plan.errors)
     _asides(log, plan)
-
-
-def report_root(log: Logger, root: str, generation: int, *, was_lost: bool, is_lost: bool) -> None:
-    """Say once that an empty directory lies where the modules were (an unmounted volume), and that they are back."""
-    if is_lost and not was_lost:
-        log.warn(
-            "{root}: the modules directory is another than before, and empty; generation {generation} is still serving",
-            root=shown(root),
-            generation=generation,
-        )
-    elif was_lost and not is_lost:
-        log.info("{root}: the modules directory is back", root=shown(root))
 
 
 def _changes(log: Logger, plan: Plan) -> None:
@@ -86,7 +74,7 @@ def _deletions(log: Logger, plan: Plan) -> None:
     for event in plan.deleted[:_MOST_LINES]:
         log.warn(
             "{shown_id} is no longer served: {reason}; generation {generation}",
-            reason="manifest.json no longer lists it" if event.module_id in unlisted else "its file is gone",
+            reason=_why_gone(event.module_id, plan, unlisted),
             shown_id=shown(event.module_id),
             module_id=event.module_id,
             generation=event.generation,
@@ -95,12 +83,33 @@ def _deletions(log: Logger, plan: Plan) -> None:
         log.warn("{count} more modules are no longer served", count=len(plan.deleted) - _MOST_LINES)
 
 
+def _why_gone(module_id: str, plan: Plan, unlisted: set[str]) -> str:
+    if module_id in unlisted:
+        return f"{MANIFEST} no longer lists it"
+    in_force = plan.snapshot.manifest
+    if in_force is not None and module_id not in in_force.modules:  # before it there was none
+        return f"{MANIFEST} does not list it"
+    return "there is no file for it any more"  # it is gone, or says that it is another module
+
+
+def _where(path: str, line: int | None, column: int | None) -> str:
+    """Name a place harmlessly; however long the path is, its line is there."""
+    return ":".join(str(part) for part in (shown(path, 300), line, column) if part is not None)
+
+
+def _rejections(log: Logger, errors: tuple[ReloadError, ...]) -> None:
+    for event in errors[:_MOST_LINES]:
+        _rejection(log, event)
+    if len(errors) > _MOST_LINES:
+        log.error("{count} more files are rejected", count=len(errors) - _MOST_LINES)
+
+
 def _rejection(log: Logger, event: ReloadError) -> None:
     log.error(
         "{where}: {told}",
-        where=shown(event.where, 300), told=joined(event.error, _still(event)), error=event.error, path=event.path,
-        line=event.line, column=event.column, module_id=event.module_id, version=event.serving,
-        generation=event.generation,
+        where=_where(event.path, event.line, event.column), told=shown(joined(event.error, _still(event)), _LONGEST),
+        error=event.error, path=event.path, line=event.line, column=event.column, module_id=event.module_id,
+        version=event.serving, generation=event.generation,
     )  # fmt: skip
 
 
@@ -109,37 +118,68 @@ def _still(event: ReloadError) -> str:
         return "the manifest before it is still in force" if event.serving else "no manifest is in force"
     if event.serving is None:
         return "nothing is served in its place"
+    if event.restored:
+        return f"version {event.serving[:12]} of {shown(str(event.module_id))} serves, brought back from the state file"
     return f"version {event.serving[:12]} of {shown(str(event.module_id))} is still serving"
 
 
-def report_health(log: Logger, lm: str, reason: str, retry_in: float, *, healthy: bool) -> None:
-    """Say that a language model fails again and again, or that it answers again."""
-    if healthy:
-        log.info("the LM {lm} answers again", lm=shown(lm))
-    else:
+def report_damage(log: Logger, path: str, faults: tuple[str, ...]) -> None:
+    """Say what of a state file could not be read."""
+    state = shown(path, 300)
+    for fault in faults[:_MOST_LINES]:
+        log.warn("{state}: {fault}", state=state, fault=shown(fault, 500))
+    if len(faults) > _MOST_LINES:
+        log.warn("{state}: {count} more things are not what was written", state=state, count=len(faults) - _MOST_LINES)
+
+
+def report_restored(log: Logger, restored: Restored) -> None:
+    """Say what the state file brought back after a restart, and what of it can't be served any more."""
+    if restored.changed:
+        names = ", ".join(shown(event.module_id) for event in restored.changed[:_MOST_LINES])
+        log.info(
+            "{modules} brought back from the state file ({names}), generation {generation}",
+            modules=counted(len(restored.changed), "module"),
+            names=names + (", ..." if len(restored.changed) > _MOST_LINES else ""),
+            generation=restored.snapshot.generation,
+        )
+    _rejections(log, restored.errors)
+    for module_id, words in restored.faults[:_MOST_LINES]:
         log.warn(
-            "the LM {lm} fails: {reason}; fallbacks answer, and it is tried again in {retry_in:.0f} s",
-            lm=shown(lm), reason=shown(reason), retry_in=retry_in,
-        )  # fmt: skip
+            "{shown_id} can't be brought back from the state file: {words}",
+            shown_id=shown(module_id),
+            words=shown(words, _LONGEST),
+        )
+    if len(restored.faults) > _MOST_LINES:
+        log.warn(
+            "{count} more modules can't be brought back from the state file", count=len(restored.faults) - _MOST_LINES
+        )
 
 
-def report_pending(log: Logger, pending: Iterable[tuple[str, str]]) -> None:
-    """Say which modules wait, by id, and for what."""
-    waiting = sorted(pending)
-    for module_id, words in waiting[:_MOST_LINES]:
-        log.info("{shown_id} waits: {words}", shown_id=shown(module_id), module_id=module_id, words=words)
-    if len(waiting) > _MOST_LINES:
-        log.info("{count} more modules wait", count=len(waiting) - _MOST_LINES)
+def report_pending(log: Logger, pending: Collection[tuple[str, str]]) -> None:
+    """Say which modules wait, by id, and for what: the first ones, without a walk through all."""
+    for module_id, words in sorted(itertools.islice(pending, _MOST_LINES)):
+        log.info(
+            "{shown_id} waits: {words}", shown_id=shown(module_id), module_id=module_id, words=shown(words, _LONGEST)
+        )
+    if len(pending) > _MOST_LINES:
+        log.info("{count} more modules wait", count=len(pending) - _MOST_LINES)
 
 
 def _asides(log: Logger, plan: Plan) -> None:
     for say, remarks in ((log.warn, plan.warnings), (log.info, plan.notes)):
         for path, remark in remarks[:_MOST_LINES]:
-            where = ":".join(str(part) for part in (shown(path, 300), remark.line, remark.column) if part is not None)
             words = joined(remark.message, remark.mend)
-            say("{where}: {remark}", where=where, remark=words, path=path, line=remark.line)
+            where = _where(path, remark.line, remark.column)
+            say("{where}: {remark}", where=where, remark=shown(words, _LONGEST), path=path, line=remark.line)
         if len(remarks) > _MOST_LINES:
             say("{count} more remarks of this kind", count=len(remarks) - _MOST_LINES)
+    if plan.writable:
+        others = f" and {len(plan.writable) - 1:,} more" if len(plan.writable) > 1 else ""
+        log.warn(
+            "the group or all may write {path}{others}: whoever can decides what characters say; run chmod -R go-w",
+            path=shown(plan.writable[0], 300),
+            others=others,
+        )
     for module_id in plan.mended[:_MOST_LINES]:
         log.info(
             "{shown_id} is whole again, and is what serves already",

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, Protocol
 
 import attrs
 
+from dspyreload.model.walked import Walked
+
 __all__ = ["CallStats", "HotReloadStats", "Ledger"]
 
 _VERSIONS = 20  # of one module
+_MODULES = 10_000  # ids may be ever new ones
 
 
 @attrs.define
@@ -41,14 +45,14 @@ class Spent(Protocol):
 
 
 class Ledger:
-    """Counts calls.
+    """Counts calls, on the LM thread; any thread may read and walk through what was counted.
 
-    :ivar calls: by module id, then by version, the last twenty of each module.
-    :ivar lms: how each language model does that did not always answer, by name.
+    :ivar calls: by module id, then by version, the last twenty of each module; the last ten thousand modules.
+    :ivar lms: how each language model does that did not always answer, by name; the last hundred.
     """
 
     def __init__(self) -> None:
-        self.calls: dict[str, dict[str, CallStats]] = {}
+        self.calls: dict[str, dict[str, CallStats]] = Walked()
         self.lms: dict[str, Any] = {}
 
     def record(
@@ -67,17 +71,25 @@ class Ledger:
         stats.longest = max(stats.longest, usage.latency)
 
     def _of(self, module_id: str, version: str) -> CallStats:
-        versions = self.calls.setdefault(module_id, {})
+        versions = self.calls.get(module_id)
+        if versions is None:
+            if len(self.calls) >= _MODULES:
+                del self.calls[next(iter(self.calls))]
+            versions = self.calls[module_id] = Walked()
         if version not in versions:
             if len(versions) >= _VERSIONS:
-                del versions[next(iter(versions))]
+                oldest = next(iter(versions))  # the one whose first call was longest ago
+                # In a new dict: whoever walks through this one finds all that it has.
+                versions = self.calls[module_id] = Walked(
+                    (name, stats) for name, stats in versions.items() if name != oldest
+                )
             versions[version] = CallStats()
         return versions[version]
 
 
 @attrs.define
 class HotReloadStats:
-    """What a service has done since it was made. Written on the reactor thread; any thread may read.
+    """What a service has done since it was made. Written on the reactor thread; any thread may read and walk.
 
     :ivar reloads_total: module versions that went live.
     :ivar reloads_failed: rejections, each content of a file once.
@@ -86,7 +98,8 @@ class HotReloadStats:
     :ivar passes: looks at the disk.
     :ivar subscriber_errors: what subscribers raised.
     :ivar calls: what calls came to, by module id, then by version: a :class:`CallStats` each, the engine's.
-    :ivar lms: how each language model does that ever failed, by name: healthy, failures in a row, the last reason.
+    :ivar lms: how each language model does that failed, the last hundred, by name: healthy, failures in a row, the last
+        reason.
     """
 
     reloads_total: int = 0
@@ -97,3 +110,11 @@ class HotReloadStats:
     subscriber_errors: int = 0
     calls: dict[str, dict[str, CallStats]] = attrs.field(factory=dict)
     lms: dict[str, Any] = attrs.field(factory=dict)
+
+    def count(self, reloads: int, failed: int, skipped: int) -> None:
+        """Count what a pass came to. On the reactor thread."""
+        self.reloads_total += reloads
+        self.reloads_failed += failed
+        self.reloads_skipped += skipped
+        if reloads:
+            self.last_reload = int(time.time() * 1000)

@@ -8,11 +8,12 @@ from __future__ import annotations
 import fnmatch
 import itertools
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
+import msgspec
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
@@ -29,9 +30,12 @@ _log = Logger(namespace="dspyreload")
 
 _THREADS = 8  # at once
 _SLICE = 0.002  # seconds of one reactor turn that validators are started in
+_KEPT = 10_000  # verdicts, of one file each; what was forgotten is asked again
 
 Validator = Callable[[OptimizedModule], object]
 """``validator(module)``: raises to refuse a candidate; plain, ``async def``, or returns a Deferred."""
+
+_Call = Callable[[Validator, OptimizedModule], Deferred[Any]]
 
 
 @attrs.frozen
@@ -52,7 +56,10 @@ class _Rule:
 
 @attrs.define(eq=False)
 class _Hearing:
-    """One candidate before its validators; ``verdict`` as in :func:`~dspyreload.model.verdicts.with_verdicts`."""
+    """One candidate before its validators; ``verdict`` as in :func:`~dspyreload.model.verdicts.with_verdicts`.
+
+    :ivar version: without its bytes: it may be long gone.
+    """
 
     version: ModuleVersion
     token: str
@@ -90,12 +97,11 @@ class Validators:
         self._reactor, self._changed, self._check, self._start_thread = reactor, changed, check, start_thread
         self._rules: tuple[_Rule, ...] = ()
         self._numbers = itertools.count(1)
-        self._hearings: dict[str, _Hearing] = {}
+        self._hearings: OrderedDict[str, _Hearing] = OrderedDict()  # by path, the newest last
         self.stops = self.added = 0
         self.token = ""
         self._in_line: deque[tuple[Callable[[], None], Deferred[Any]]] = deque()
         self._threads = 0
-        self._offline = False
 
     def add(
         self, validator: Validator, modules: str = "*", *, timeout: float = 10.0, thread: bool = False
@@ -147,17 +153,18 @@ class Validators:
         """
         done: Deferred[dict[str, str | None]] = Deferred()
         left = iter(candidates.items())
+        verdicts: dict[str, str | None] = dict.fromkeys(candidates)
         stops = self.stops
 
         def some() -> None:
             until = time.perf_counter() + _SLICE
             for path, candidate in left if stops == self.stops else ():
-                self._verdict(path, candidate)
+                verdicts[path] = self._verdict(path, candidate)
                 if not at_once and time.perf_counter() > until:
                     self._reactor().callLater(0, some)
                     return
-            heard = {path: hearing.verdict for path, hearing in self._hearings.items() if path in candidates}
-            done.callback({path: heard.get(path) for path in candidates})
+            late = {path: self._hearings[path].verdict for path in verdicts if path in self._hearings}
+            done.callback({**verdicts, **late})
 
         some()
         return done
@@ -165,39 +172,50 @@ class Validators:
     def verdict(self, path: str, version: ModuleVersion) -> str | None:
         """Ask all validators of one version here and now; return their verdict, None where one has not answered.
 
-        For an offline check: those that want a thread get this one.
+        For a check before a server runs, or without one: those that want a thread get this one.
         """
         concerned = self.concerned()
         if concerned is None or not concerned(version.module_id):
             return ""
-        self._offline = True
-        return self._verdict(path, Candidate(version, version.module()))
+        return self._verdict(path, Candidate(version, version.module()), threads=False)
 
     def stop(self) -> None:
         """Forget what is under way."""
         self.stops += 1
-        hearings, self._hearings = self._hearings, {}
+        hearings, self._hearings = self._hearings, OrderedDict()
         for hearing in hearings.values():
             hearing.end()
 
-    def _verdict(self, path: str, candidate: Candidate) -> str | None:
+    def _verdict(self, path: str, candidate: Candidate, *, threads: bool = True) -> str | None:
         known = self._hearings.get(path)
         if known is not None and known.token == self.token and known.version.serves_as(candidate.version):
             return known.verdict
-        hearing = self._hearings[path] = _Hearing(candidate.version, self.token)
+        about = msgspec.structs.replace(candidate.version, data=b"", texts=())
+        hearing = self._hearings[path] = _Hearing(about, self.token)
+        self._hearings.move_to_end(path)
+        self._forget_old()
         if known is not None:
             known.end()
         for rule in self._rules:
             if fnmatch.fnmatchcase(candidate.module.module_id, rule.modules) and hearing.verdict is None:
-                self._ask(rule, path, hearing, candidate.module)
+                call = self._in_thread if rule.thread and threads else _call
+                self._ask(rule, call, path, hearing, candidate.module)
         hearing.asked = True
         self._settle(path, hearing, late=False)
         return hearing.verdict
 
-    def _ask(self, rule: _Rule, path: str, hearing: _Hearing, module: OptimizedModule) -> None:
-        in_thread = rule.thread and not self._offline
+    def _forget_old(self) -> None:
+        """Forget up to two old verdicts for each new one: they may be of files that are gone."""
+        for _ in range(2 if len(self._hearings) > _KEPT else 0):
+            path, oldest = next(iter(self._hearings.items()))
+            if oldest.over:
+                del self._hearings[path]
+            else:
+                self._hearings.move_to_end(path)
+
+    def _ask(self, rule: _Rule, call: _Call, path: str, hearing: _Hearing, module: OptimizedModule) -> None:
         started = self._reactor().seconds()
-        answer = (self._in_thread if in_thread else _call)(rule.validator, module)
+        answer = call(rule.validator, module)
         if answer.called and not isinstance(answer.result, (Failure, Deferred)):
             if self._reactor().seconds() - started > rule.timeout:  # it held up the reactor all that time
                 hearing.verdict = _too_late(rule)

@@ -6,39 +6,32 @@ is on the disk is looked at by others, so nothing here needs to be true, in orde
 
 from __future__ import annotations
 
-import errno
-import logging
-import os
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import attrs
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, succeed
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from dspyreload.errors import WatcherError
+from dspyreload.live.arming import JOIN_LIMIT, STOP_LIMIT, Armed, Arming, MakeObserver, Observer, condition, stop
 from dspyreload.live.burst import Burst, Interest
+from dspyreload.live.health import HealthBoard
 from dspyreload.model.faults import shown
 from dspyreload.reactor import IReactor, StartThread, start_thread
-
-if TYPE_CHECKING:
-    from watchdog.observers.api import BaseObserver
 
 __all__ = ["MakeObserver", "WatcherService"]
 
 _log = Logger(namespace="dspyreload")
 
-MakeObserver = Callable[[bool], "BaseObserver"]
-"""Makes an observer that is not started: ``make_observer(polling)``."""
-
-_STOP_LIMIT = 3.0
-_JOIN_LIMIT = 1.0  # the thread is past its last line
 _RETRY_KERNEL = 30.0
-_QUEUE_LOGGER = "watchdog.observers.inotify_c"
+_SHELTER = 0.5  # seconds without a watch, after a storm of events; twice as long where the next one follows at once
+_LONGEST_SHELTER = 2.0
+_SOURCE = "watcher"
 
 
-def make_observer(polling: bool) -> BaseObserver:
+def make_observer(polling: bool) -> Observer:
     """Make the platform's observer, or one that polls every second."""
     if polling:
         from watchdog.observers.polling import PollingObserver
@@ -64,6 +57,7 @@ class WatcherService(Service):
 
     :param root: the directory; its real path is watched, and looked up anew whenever it is armed.
     :param hint: called on the reactor thread with paths relative to it, or None for the whole tree.
+    :param board: is told when the kernel can't be asked, and when watchdog's thread has died.
     :ivar method: "inotify" (or what the platform has), "polling", or "" while nothing is watched.
     :ivar degraded: why the kernel can't be asked, or "".
     """
@@ -80,11 +74,14 @@ class WatcherService(Service):
         polling: bool = False,
         make_observer: MakeObserver = make_observer,
         start_thread: StartThread = start_thread,
+        board: HealthBoard | None = None,
     ) -> None:
         self.root, self.method, self.degraded = root, "", ""
-        self._hint, self._interest, self._reactor = hint, interest, reactor
-        self._polling, self._make_observer, self._start_thread = polling, make_observer, start_thread
-        self._observer: BaseObserver | None = None
+        self._hint, self._reactor = hint, reactor
+        self._board = board or HealthBoard()
+        self._start_thread = start_thread
+        self._how = Arming(root, interest, polling, make_observer, _event_filter, self._wake, self._is_refused)
+        self._observer: Observer | None = None
         self._burst: Burst | None = None
         self._identity: tuple[int, int] | None = None
         self._arming: object | None = None
@@ -93,7 +90,11 @@ class WatcherService(Service):
         self._late: dict[object, Deferred[None]] = {}
         self._ending: list[Deferred[None]] = []
         self._tried_for: tuple[int, int] | None = None
-        self._attempts = 0
+        self._again: IDelayedCall | None = None
+        self._storm: IDelayedCall | None = None  # after which it is watched again
+        self._shelter = _SHELTER
+        self._in_vain = False  # the last attempt to watch
+        self._attempts = 0  # to watch, one after the other, that came to nothing or did not last
 
     def startService(self) -> None:
         """Begin to watch, in a thread: scheduling walks the tree."""
@@ -112,92 +113,149 @@ class WatcherService(Service):
         """Stop watching. Fires when watchdog's threads have ended, or after some seconds, with a line in the log."""
         super().stopService()
         arming, self._arming = self._arming, None
+        self._forget()
         self._settle()
         self._disarm()
         if arming is not None:
             # An attempt to watch is under way in a thread: what it brings is stopped when it arrives.
             late: Deferred[None] = Deferred()
             self._late[arming] = late
-            limit = self._reactor.callLater(_STOP_LIMIT, self._give_up, arming)
+            limit = self._reactor.callLater(STOP_LIMIT, self._give_up, arming)
             late.addBoth(lambda _result: limit.cancel() if limit.active() else None)
             self._ending.append(late)
         ending, self._ending = self._ending, []
         return DeferredList(ending).addCallback(lambda _results: None)
 
     def _give_up(self, arming: object) -> None:
-        _log.warn("the thread dspyreload-arm did not end within {limit} s", limit=_STOP_LIMIT)
-        self._late.pop(arming).callback(None)
+        _log.warn("the thread dspyreload-arm did not end within {limit} s", limit=STOP_LIMIT)
+        self._over(arming)
+
+    def _over(self, arming: object) -> None:
+        if (late := self._late.pop(arming, None)) is not None:
+            late.callback(None)
 
     def check(self, identity: tuple[int, int] | None) -> None:
         """Arm again where that is needed: another directory under the name, a dead thread, a better way to watch.
 
         :param identity: (device, inode) of the directory as the last pass saw it; None where it is missing.
         """
-        if not self.running or self._arming is not None or identity is None:
+        if not self.running or self._arming is not None or self._storm is not None or identity is None:
             return
-        observer = self._observer
-        if observer is None and identity == self._tried_for and not self._due_again():
+        same = identity == self._identity
+        how = condition(self._observer) if self._observer is not None and same else "well"
+        lasts = self._reactor.seconds() - self._tried_at >= _RETRY_KERNEL
+        if how == "dead":
+            self._board.report(_SOURCE, "failing", f"{shown(self.root)}: watchdog's thread has died; it is replaced")
+        elif lasts and self._observer is not None:
+            self._attempts = 0
+        failed = how != "well" or (self._observer is None and identity == self._tried_for)
+        if failed and (left := self._left()) > 0:
+            self._look_again(left)
             return
         self._tried_for = identity
-        dead = observer is None or not observer.is_alive() or not all(e.is_alive() for e in tuple(observer.emitters))
-        retry = bool(self.degraded) and self._reactor.seconds() - self._tried_at >= _RETRY_KERNEL
-        if dead or retry or identity != self._identity:
+        if how != "well" or not same or (lasts and self.degraded):
+            self._attempts += how != "well"
             self.arm()
 
-    def _due_again(self) -> bool:
-        """Say whether it is time to try again what failed, after 1, 2, 4 ... and at most 30 seconds."""
-        return self._reactor.seconds() - self._tried_at >= min(_RETRY_KERNEL, 2.0 ** min(self._attempts, 10) / 2)
+    def _left(self) -> float:
+        """Return the seconds until what failed is tried again: at once, then after 1, 2, 4 ... and at most 30."""
+        wait = 2.0 ** min(self._attempts, 10) / 2 if self._attempts else 0.0
+        return self._tried_at + min(_RETRY_KERNEL, wait) - self._reactor.seconds()
+
+    def _look_again(self, seconds: float) -> None:
+        """Have a pass come by when it is time: while nothing is watched, it may be long until the next."""
+        if self._again is None:
+            self._again = self._reactor.callLater(seconds, self._come_by)
+
+    def _come_by(self) -> None:
+        self._again = None
+        self._hint(None)
+
+    def _forget(self) -> None:
+        for call in (self._again, self._storm):
+            if call is not None:
+                call.cancel()
+        self._again = self._storm = None
 
     def arm(self) -> None:
         """Watch the directory that has the name now, in place of what was watched."""
         token = self._arming = object()
+        self._forget()
         self._disarm()
         self._tried_at = self._reactor.seconds()
 
         def work() -> None:
-            outcome = _arm(self.root, self._interest, self._polling, self._make_observer, self._wake)
-            self._reactor.callFromThread(arrived, outcome)
+            self._reactor.callFromThread(arrived, self._how.arm())
 
-        def arrived(outcome: _Armed) -> None:
-            thread.join(_JOIN_LIMIT)
+        def arrived(outcome: Armed) -> None:
+            thread.join(JOIN_LIMIT)
             self._arrived(token, outcome)
 
         try:
             thread = self._start_thread(work, "dspyreload-arm")
         except RuntimeError as error:  # the machine has no thread left; the next pass tries again
-            self._arrived(token, _Armed(None, degraded=f"{shown(self.root)} can't be watched: {error}"))
+            self._arrived(token, Armed(None, degraded=f"{shown(self.root)} can't be watched: {error}"))
 
     def _wake(self, burst: Burst) -> None:
         self._reactor.callFromThread(self._empty, burst)
 
     def _empty(self, burst: Burst) -> None:
         if burst is self._burst and self.running:
-            self._hint(burst.take())
+            paths = burst.take()
+            self._hint(None if burst.storm else paths)
+            if burst.storm:
+                self._take_shelter()
 
-    def _arrived(self, token: object, outcome: _Armed) -> None:
+    def _take_shelter(self) -> None:
+        """Watch nothing for a moment: passes look at the whole tree, before it and when it is watched again."""
+        soon = self._reactor.seconds() - self._tried_at < 2 * self._shelter
+        self._shelter = min(_LONGEST_SHELTER, 2 * self._shelter) if soon else _SHELTER
+        _log.debug("a storm of changes; they are not heard one by one for {seconds} s", seconds=self._shelter)
+        self._disarm()
+        self._storm = self._reactor.callLater(self._shelter, self._storm_over)
+
+    def _storm_over(self) -> None:
+        self._storm = None
+        self.arm()
+
+    def _is_refused(self, burst: Burst) -> None:
+        self._reactor.callFromThread(self._arm_without, burst)
+
+    def _arm_without(self, burst: Burst) -> None:
+        """Watch in another way: the kernel has no watch left for a directory that has come."""
+        if burst is self._burst and self.running:
+            self.arm()
+
+    def _arrived(self, token: object, outcome: Armed) -> None:
         if token is not self._arming:  # stopped meanwhile, or armed anew
-            stopped = _stop(outcome, self._reactor, self._start_thread)
-            late = self._late.pop(token, None)
-            if late is not None:
-                stopped.chainDeferred(late)
+            stopped = stop(outcome, self._reactor, self._start_thread)
+            stopped.addCallback(lambda _result: self._over(token))
             return
         self._arming = None
         self._observer, self._burst, self._identity = outcome.observer, outcome.burst, outcome.identity
         if outcome.burst is not None:
             outcome.burst.take()  # what came while the watch was armed: the hint below says it all
-        before, self.method, self.degraded = self.degraded, outcome.method, outcome.degraded
-        self._attempts = self._attempts + 1 if outcome.observer is None else 0
-        if outcome.observer is None and self._attempts > 1:
-            self._settle()
-            return  # said once; the timer looks meanwhile
-        if outcome.observer is None:
-            _log.error("{error}", error=str(WatcherError(outcome.degraded)))
-        elif outcome.degraded and not before:
-            _log.warn("watching is degraded, polling instead: {reason}", reason=outcome.degraded)
-        elif before and not outcome.degraded:
-            _log.info("watching with {method} again", method=outcome.method)
-        self._hint(None)  # whatever changed before the watch began
+        self.method, self.degraded = outcome.method, outcome.degraded
+        self._attempts += outcome.observer is None and not outcome.missing
+        if outcome.observer is None and outcome.missing:
+            self._board.solve(
+                _SOURCE, f"{shown(self.root)}: there is nothing to watch"
+            )  # passes say that it is missing
+        elif outcome.observer is None:
+            self._board.report(_SOURCE, "degraded", str(WatcherError(outcome.degraded)))
+        elif outcome.degraded:
+            words = f"{shown(self.root)} is polled, since the kernel can't be asked: {outcome.degraded}"
+            self._board.report(_SOURCE, "degraded", words)
+        else:
+            self._board.solve(_SOURCE, f"{shown(self.root)} is watched with {outcome.method} again")
+        if outcome.observer is not None or not self._in_vain:
+            self._hint(None)  # whatever changed before the watch began, or since it ended
+        self._in_vain = outcome.observer is None
         self._settle()
+        if outcome.refused:  # while it arrived
+            self.arm()
+        elif outcome.burst is not None and outcome.burst.storm:  # of that it told while nobody knew it yet
+            self._take_shelter()
 
     def _settle(self) -> None:
         armed, self._armed = self._armed, []
@@ -205,100 +263,8 @@ class WatcherService(Service):
             deferred.callback(None)
 
     def _disarm(self) -> None:
-        outcome = _Armed(self._observer, self._burst)
+        outcome = Armed(self._observer, self._burst)
         self._observer = self._burst = self._identity = None
         self.method = ""
         self._ending = [ending for ending in self._ending if not ending.called]
-        self._ending.append(_stop(outcome, self._reactor, self._start_thread))
-
-
-@attrs.frozen
-class _Armed:
-    """An observer that runs, or why there is none."""
-
-    observer: BaseObserver | None
-    burst: Burst | None = None
-    identity: tuple[int, int] | None = None
-    method: str = ""
-    degraded: str = ""
-
-
-def _arm(name: str, interest: Interest, polling: bool, make: MakeObserver, wake: Callable[[Burst], None]) -> _Armed:
-    """Start an observer, with the kernel's help if it gives any. On a worker thread; never raises."""
-    reason = ""
-    for poll in (True,) if polling else (False, True):
-        try:
-            armed = _watch(os.path.realpath(name), interest, poll, make, wake)
-        except Exception as error:
-            reason = reason or _why(error)
-        else:
-            return attrs.evolve(armed, degraded=reason)
-    return _Armed(None, degraded=f"{shown(name)} can't be watched: {reason}; the timer looks at it all the same")
-
-
-def _watch(root: str, interest: Interest, polling: bool, make: MakeObserver, wake: Callable[[Burst], None]) -> _Armed:
-    info = os.stat(root)
-    burst = Burst(root, interest, lambda: wake(burst))
-    observer = make(polling)
-    try:
-        observer.schedule(burst, root, recursive=True, event_filter=_event_filter())  # type: ignore[arg-type]
-        observer.start()
-    except BaseException:
-        _end(observer)
-        raise
-    logging.getLogger(_QUEUE_LOGGER).addHandler(burst)
-    method = "polling" if polling else type(observer).__name__.removesuffix("Observer").lower()
-    return _Armed(observer, burst, (info.st_dev, info.st_ino), method)
-
-
-def _why(error: Exception) -> str:
-    number = getattr(error, "errno", None)
-    if number == errno.ENOSPC:
-        return "the kernel has no inotify watches left; raise fs.inotify.max_user_watches with sysctl"
-    if number == errno.EMFILE:
-        return "the kernel has no inotify instances left; raise fs.inotify.max_user_instances with sysctl"
-    return shown(str(error) or type(error).__name__)
-
-
-def _end(observer: BaseObserver) -> None:
-    """Stop an observer, started or not, and wait for its threads. On a worker thread."""
-    observer.stop()
-    if observer.is_alive():
-        observer.join()
-
-
-def _stop(armed: _Armed, reactor: IReactor, start_thread: StartThread) -> Deferred[None]:
-    """Stop an observer in a thread; fires when it has ended, or after a time limit."""
-    if armed.burst is not None:
-        armed.burst.end()
-        logging.getLogger(_QUEUE_LOGGER).removeHandler(armed.burst)
-    observer = armed.observer
-    if observer is None:
-        return succeed(None)
-    done: Deferred[None] = Deferred()
-
-    def give_up() -> None:
-        _log.warn("watchdog's thread {thread} did not end within {limit} s", thread=observer.name, limit=_STOP_LIMIT)
-        done.callback(None)
-
-    limit = reactor.callLater(_STOP_LIMIT, give_up)
-
-    def ended() -> None:
-        thread.join(_JOIN_LIMIT)
-        if limit.active():
-            limit.cancel()
-            done.callback(None)
-
-    def work() -> None:
-        try:
-            _end(observer)
-        finally:
-            reactor.callFromThread(ended)
-
-    try:
-        thread = start_thread(work, "dspyreload-disarm")
-    except RuntimeError:  # the machine has no thread left: told to stop, and not waited for
-        limit.cancel()
-        observer.stop()
-        return succeed(None)
-    return done
+        self._ending.append(stop(outcome, self._reactor, self._start_thread))

@@ -29,14 +29,25 @@ class DaemonExecutor(concurrent.futures.Executor):
         self._threads: list[threading.Thread] = []
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **options: Any) -> concurrent.futures.Future[Any]:
-        """Run a function; the future has what it returns or raises."""
+        """Run a function; the future has what it returns or raises.
+
+        :raises RuntimeError: where there is no thread, and the machine has none left.
+        """
+        if len(self._threads) < self._most:
+            self._start()
         future: concurrent.futures.Future[Any] = concurrent.futures.Future()
         self._work.put((future, lambda: function(*args, **options)))
-        if len(self._threads) < self._most:
-            thread = threading.Thread(target=self._run, name="dspyreload-work", daemon=True)
-            self._threads.append(thread)
-            thread.start()
         return future
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._run, name="dspyreload-work", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # the machine has no thread left: those that there are do the work
+            if not self._threads:
+                raise
+        else:
+            self._threads.append(thread)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002 - the interface
         """End the threads that have nothing to do, and the others when they are done; wait for at most a second."""

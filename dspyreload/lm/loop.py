@@ -19,7 +19,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from dspyreload.errors import EngineClosed
+from dspyreload.errors import EngineClosed, LoopNotStarted
 from dspyreload.lm.executor import DaemonLoop
 from dspyreload.reactor import IReactor
 
@@ -93,6 +93,8 @@ class LMLoop:
         """Run a coroutine; it is made in the loop, and sees the caller's context variables.
 
         :return: fires with what it returns or raises; cancelling it cancels the task.
+        :raises EngineClosed: after ``close``.
+        :raises LoopNotStarted: where the machine has no thread or no descriptor left.
         """
         if self.closed:
             raise EngineClosed("the engine is closed")
@@ -167,10 +169,9 @@ class LMLoop:
                 return
             if isinstance(outcome, Failure):
                 error = outcome.value
+                # No future takes a StopIteration, and what is no Exception would end the loop.
                 if not isinstance(error, Exception) or isinstance(error, StopIteration):
-                    error = RuntimeError(
-                        f"it raised {type(error).__name__}: {error}"
-                    )  # no future takes it, or it ends the loop
+                    error = RuntimeError(f"it raised {type(error).__name__}: {error}")
                 future.set_exception(error)
             else:
                 future.set_result(outcome)
@@ -216,9 +217,17 @@ class LMLoop:
         return deferred
 
     def _start(self) -> DaemonLoop:
-        loop = self._loop = DaemonLoop()
-        self._thread = threading.Thread(target=self._work, args=(loop,), name="dspyreload-lm", daemon=True)
-        self._thread.start()
+        try:
+            loop = DaemonLoop()
+        except OSError as error:  # no descriptor is left
+            raise LoopNotStarted(error.strerror or str(error)) from None
+        thread = threading.Thread(target=self._work, args=(loop,), name="dspyreload-lm", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            loop.close()
+            raise LoopNotStarted(str(error)) from None
+        self._loop, self._thread = loop, thread
         return loop
 
     def _work(self, loop: DaemonLoop) -> None:

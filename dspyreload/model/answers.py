@@ -1,20 +1,25 @@
-"""What those are told who asked for one module: its event, whatever the pass did to it."""
+"""What is told of a pass, and what those are told who asked for one module: its event, whatever the pass did to it."""
 
 from __future__ import annotations
 
 from dspyreload.model.changes import Changes, and_more
-from dspyreload.model.claimed import claimants
-from dspyreload.model.events import HotReloadEvent, ModuleSkipped, ReloadError
+from dspyreload.model.claimed import claimants, collision
+from dspyreload.model.events import HotReloadEvent, ManifestChanged, ModuleSkipped, ReloadError
 from dspyreload.model.faults import Fault
 from dspyreload.model.finding import Kind
-from dspyreload.model.manifest import MANIFEST, fold
+from dspyreload.model.manifest import MANIFEST, NOTHING_LISTED, fold
 from dspyreload.model.snapshot import Snapshot
 
-__all__ = ["answers_of", "rejection"]
+__all__ = ["answers_of", "manifest_event", "rejection"]
 
 
-def rejection(after: Snapshot, path: str, fault: Fault, module_id: str | None) -> ReloadError:
-    """Return the event of a file that may not go live, with what serves in its place."""
+def rejection(
+    after: Snapshot, path: str, fault: Fault, module_id: str | None, restored: frozenset[str] = frozenset()
+) -> ReloadError:
+    """Return the event of a file that may not go live, with what serves in its place.
+
+    :param restored: ids of which the state file brought back what serves.
+    """
     version = after.get(module_id) if module_id is not None else None
     serving = version.version if version is not None else None
     if path == MANIFEST and after.manifest is not None:
@@ -28,6 +33,22 @@ def rejection(after: Snapshot, path: str, fault: Fault, module_id: str | None) -
         module_id=module_id,
         serving=serving,
         mend=fault.mend,
+        restored=version is not None and module_id in restored,
+    )
+
+
+def manifest_event(before: Snapshot, after: Snapshot) -> tuple[ManifestChanged, ...]:
+    """Return the event of a manifest that came into force, if one did."""
+    if after.manifest is before.manifest or after.manifest is NOTHING_LISTED:
+        return ()
+    old, new = (before.manifest or NOTHING_LISTED).modules, (after.manifest or NOTHING_LISTED).modules
+    return (
+        ManifestChanged(
+            generation=after.generation,
+            added=tuple(sorted(new.keys() - old.keys())),
+            changed=tuple(sorted(name for name in new.keys() & old.keys() if new[name] != old[name])),
+            removed=tuple(sorted(old.keys() - new.keys())),
+        ),
     )
 
 
@@ -36,7 +57,8 @@ def answers_of(
 ) -> dict[str, HotReloadEvent | None]:
     """Return for each id that was asked for its event, or None where there is no such module.
 
-    Left out are those whose file is looked at a second time, or whose validators have not answered.
+    Left out are those whose file is looked at a second time, or whose validators have not answered; and those that
+    nobody knows while the manifest is looked at a second time.
     """
     answers: dict[str, HotReloadEvent | None] = {}
     by_id = {str(getattr(event, "module_id", "")): event for event in reversed(events)} if asked else {}
@@ -49,15 +71,19 @@ def answers_of(
             found = [finding for path in sorted(paths) if (finding := changes.latest(path)) is not None]
             broken = next((finding for finding in found if finding.fault is not None), None)
             if _held_back(changes, after, module_id):
-                event = rejection(
-                    after, MANIFEST, Fault("it waits with manifest.json, which waits for other files"), module_id
-                )
+                waiting_words = "it waits with manifest.json, which waits for other files"
+                event = rejection(after, MANIFEST, Fault(waiting_words), module_id)
             elif broken is not None and broken.fault is not None:
-                event = rejection(after, broken.path, and_more(broken.fault, broken.more), module_id)
+                fault = and_more(broken.fault, broken.more)
+                event = rejection(after, broken.path, fault, module_id, changes.known.restored)
             elif waiting := [finding for finding in found if finding.waits_for is not None]:
                 event = rejection(after, waiting[0].path, Fault(f"it waits: {waiting[0].waits_for}"), module_id)
+            elif module_id in after and (taken := collision(changes, after[module_id].path)) is not None:
+                event = rejection(after, after[module_id].path, taken, module_id, changes.known.restored)
             elif module_id in after:
                 event = ModuleSkipped(generation=after.generation, module_id=module_id)
+            elif MANIFEST in changes.suspects:
+                continue  # it may be gone, and then the module is one without it
         answers[module_id] = event
     return answers
 

@@ -6,7 +6,7 @@ import attrs
 
 from dspyreload.model.faults import Fault
 from dspyreload.model.finding import Finding, Kind, Known, Look, ManifestFinding
-from dspyreload.model.manifest import MANIFEST, ModuleManifest
+from dspyreload.model.manifest import MANIFEST, ModuleManifest, fold
 from dspyreload.model.snapshot import ModuleVersion, Snapshot
 
 __all__ = ["Changes", "and_more"]
@@ -25,6 +25,7 @@ class Changes:
     :ivar found: findings that this look decided, by path.
     :ivar suspects: paths that want a second look, and when the first was.
     :ivar missing: paths that this look did not find.
+    :ivar newcomers: paths that ask for the id of a suspect, and that id (folded): they wait for its second look.
     :ivar live: versions that go live, by id. ``gone``: ids that are no longer served.
     :ivar mended: ids whose file was broken, and is again what serves.
     :ivar errors: path, fault and id of each rejection. ``skipped``: ids that were looked at and are unchanged.
@@ -49,9 +50,11 @@ class Changes:
     claims: dict[str, tuple[str, ...]] = attrs.field(factory=dict)
     collided: dict[str, tuple[str, str]] = attrs.field(factory=dict)
     missing: set[str] = attrs.field(factory=set)
+    newcomers: dict[str, str] = attrs.field(factory=dict)
     manifest: ManifestFinding | None = None
     manifest_reported: str = ""
     in_force: ModuleManifest | None = None
+    _ids: dict[str, str] | None = None
 
     @classmethod
     def of(cls, snapshot: Snapshot, known: Known, seen: Look, ripe: frozenset[str] | None, now: float) -> Changes:
@@ -88,6 +91,12 @@ class Changes:
         """Return what is known of a module's file after this look."""
         return self.found.get(path) or self.known.findings.get(path)
 
+    def live_under(self, key: str) -> ModuleVersion | None:
+        """Return what served before under a folded id."""
+        if self._ids is None:
+            self._ids = {fold(module_id): module_id for module_id in self.snapshot}
+        return self.snapshot[self._ids[key]] if key in self._ids else None
+
     def serve(self, path: str, finding: Finding) -> None:
         """Let a good file's version go live, unless it is what serves already."""
         version = finding.version
@@ -110,7 +119,8 @@ class Changes:
 
     def _sift(self) -> None:
         for path, finding in self.seen.findings.items():
-            if finding.kind is Kind.MISSING and finding.entry is None and path not in self.known.findings:
+            heard_of = path in self.known.findings or path in self.known.suspects or path in self.seen.fleeting
+            if finding.kind is Kind.MISSING and finding.entry is None and not heard_of:
                 continue
             if finding.kind in (Kind.GOOD, Kind.PENDING, Kind.CHECKING):
                 self.found[path] = finding
@@ -122,7 +132,8 @@ class Changes:
     def _gone(self, path: str) -> bool:
         """Say whether a missing path is gone; if not yet, have it looked at again."""
         self.missing.add(path)
-        if self.known.decides_gone(path, self.ripe):
+        certain = self.ripe is None or path not in self.seen.fleeting
+        if certain and self.known.decides_gone(path, self.ripe):
             return True
         # What was broken at the first look, if anything, and is missing now, is missing for the first time.
         since = self.known.suspects.get(path) if path in self.known.missing else None
@@ -132,7 +143,9 @@ class Changes:
     def _decide(self, path: str, finding: Finding) -> None:
         before = self.known.findings.get(path)
         rejudged = before is not None and finding.digest != "" and finding.digest == before.digest
-        if rejudged or self.decides(path):  # bytes that were there before are not half written
+        if path in self.known.newcomers or (path in self.known.missing and self.ripe is not None):
+            self.suspects[path] = self.now  # it was whole or missing at the last look, and is broken for the first time
+        elif rejudged or self.decides(path):  # bytes that were there before are not half written
             self.found[path] = finding
         else:
             self.suspect(path)
@@ -146,7 +159,7 @@ class Changes:
         elif self.known.manifest is not None and not self._decides_manifest(found):
             return
         else:
-            self.manifest = found
+            self.manifest, self.manifest_reported = found, ""  # one that waited and comes back is rejected anew
             if found.fault is not None:
                 self.errors.append((MANIFEST, and_more(found.fault, found.more), None))
             else:

@@ -12,13 +12,22 @@ import msgspec
 from dspyreload.model.faults import FaultError, Path, Warned, did_you_mean, nearest, place_words, quoted
 from dspyreload.model.module import TAKEN_BY_PREDICT, FieldType, PredictorType, SignatureDefinition
 
-__all__ = ["convert", "lacks", "signature_faults", "signature_of_file", "signature_warnings", "unknown_key"]
+__all__ = [
+    "FIELD_KEYS",
+    "SIDES",
+    "convert",
+    "lacks",
+    "signature_faults",
+    "signature_of_file",
+    "signature_warnings",
+    "unknown_key",
+]
 
 # Attributes of DSPy's Signature, and the marker that ends a reply.
 _RESERVED = TAKEN_BY_PREDICT | {"instructions", "fields", "input_fields", "output_fields", "cls", "completed"}
-_SIDES = ("inputs", "outputs")
-_FIELD = ("name", "description", "field_type")
-_EXPECTED_KEYS = (*_SIDES, *_FIELD, "path", "hash", "tags")  # one that is lacking is none of the others, misspelt
+SIDES = ("inputs", "outputs")
+FIELD_KEYS = ("name", "description", "field_type")
+_EXPECTED_KEYS = (*SIDES, *FIELD_KEYS, "path", "hash", "tags")  # one that is lacking is none of the others, misspelt
 _NAMES = {"str": "text", "int": "a whole number", "float": "a number", "bool": "true or false",
           "array": "a list", "object": "an object in { }", "null": "null"}  # fmt: skip
 
@@ -99,16 +108,16 @@ def signature_warnings(value: Any, above: Path = ("signature",)) -> Iterator[War
     """
     if not isinstance(value, dict):
         return
-    yield from (unknown_key(key, above, _SIDES) for key in value if key not in _SIDES)
-    for side in _SIDES:
+    yield from (unknown_key(key, above, SIDES) for key in value if key not in SIDES)
+    for side in SIDES:
         for index, field in enumerate(value[side]):
-            yield from (unknown_key(key, (*above, side, index), _FIELD) for key in field if key not in _FIELD)
+            yield from (unknown_key(key, (*above, side, index), FIELD_KEYS) for key in field if key not in FIELD_KEYS)
 
 
 def signature_of_file(signature: SignatureDefinition) -> SignatureDefinition:
     """Return a signature as a file may give it: "optional" is for code, and one more unknown key there."""
     inputs, outputs = (
-        tuple(attrs.evolve(field, optional=False, prefix="") for field in side)
+        tuple(attrs.evolve(f, optional=False, prefix="") if f.optional or f.prefix else f for f in side)
         for side in (signature.inputs, signature.outputs)
     )
     return attrs.evolve(signature, inputs=inputs, outputs=outputs)

@@ -14,12 +14,13 @@ import attrs
 import msgspec
 
 from dspyreload.model.decoding import convert, signature_faults, signature_of_file, signature_warnings, unknown_key
-from dspyreload.model.faults import FaultError, Path, Warned, did_you_mean, quoted
+from dspyreload.model.faults import FaultError, Path, Warned, did_you_mean, most, quoted
 from dspyreload.model.module import DEFAULT_SIGNATURE, PredictorType, SignatureDefinition
 
 __all__ = ["BUILT_IN", "Default", "DefaultsKeys", "Scope", "effective_default", "listed_default", "parse_defaults"]
 
 _MOST_HINTS = 20
+_MOST_NAMES = 10_000  # that are compared with one that no module has
 
 Scope = tuple[str, str]
 """What a default is for: ``("tag", "quest")``, ``("folder", "npc/town")``, or ``("", "")`` for all."""
@@ -121,10 +122,15 @@ def unused(defaults: Mapping[Scope, Path], entries: Iterable[tuple[str, tuple[st
     :param defaults: where each is said.
     :param entries: path and tags of each.
     """
-    there = {scope for path, tags in entries for scope in scopes(path, tags)}
+    there: dict[Scope, None] = {}  # no more than can be of use: the folders of hostile paths would fill the memory
+    left = {scope for scope in defaults if scope[0]}
+    for scope in (scope for path, tags in entries for scope in scopes(path, tags)):
+        left.discard(scope)
+        if len(there) < _MOST_NAMES:
+            there[scope] = None
     hints = itertools.repeat(True, _MOST_HINTS)
     for (kind, name), place in defaults.items():
-        if kind and (kind, name) not in there:
+        if (kind, name) in left:
             known = [other for found, other in there if found == kind] if next(hints, False) else []
             meant = did_you_mean(name, known)
             what = "has the tag" if kind == "tag" else "lies in the folder"
@@ -188,12 +194,12 @@ def parse_defaults(
         except FaultError as fault:
             faults.append(fault)
             continue
-        warnings += [unknown_key(key, place, known) for key in row if key not in known]
-        warnings += signature_warnings(row.get("signature"), (*place, "signature"))
+        warnings += most(unknown_key(key, place, known) for key in row if key not in known)
+        warnings += most(signature_warnings(row.get("signature"), (*place, "signature")))
         if one.signature_name and one.signature is not None:
             message = '"signature" and "signature_name" are both given; delete one'
             faults.append(FaultError(message, (*place, "signature_name"), key=True))
-        faults += signature_faults(one.signature, (*place, "signature"))
+        faults += most(signature_faults(one.signature, (*place, "signature")))
         if one == DefaultKeys():
             continue
         places[scope] = place

@@ -7,10 +7,12 @@ near one of its copies.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
+from types import NoneType
 from typing import Any
 
-from dspyreload.model.faults import FaultError, Path, Warned, counted, did_you_mean, quoted, raise_first
+from dspyreload.model.faults import FaultError, Path, Warned, counted, did_you_mean, listed, most, quoted, raise_first
 from dspyreload.model.module import SavedPredictor
 from dspyreload.model.registrations import PredictorShape, RegisteredProgram
 
@@ -43,22 +45,21 @@ def read_state(value: Mapping[str, Any]) -> dict[str, SavedPredictor]:
 
     :raises FaultError: where a predictor is not what DSPy writes.
     """
-    faults: list[FaultError] = []
-    found: dict[str, SavedPredictor] = {}
-    for name, part, path in _parts(value):
-        if isinstance(part, dict) and _PREDICTOR_KEYS.isdisjoint(part):
-            continue
-        mine = [*_form_faults(name, part, path)]
-        faults += mine
-        if not mine:
-            found[name] = SavedPredictor(
-                instructions=part["signature"]["instructions"],
-                demos=tuple(part["demos"]),
-                fields=tuple((field["prefix"], field["description"]) for field in part["signature"]["fields"]),
-                decisions=part.get("fields") or {},
-            )
-    raise_first(faults)
-    return found
+    parts = [
+        (name, part, path)
+        for name, part, path in _parts(value)
+        if not isinstance(part, dict) or not _PREDICTOR_KEYS.isdisjoint(part)
+    ]
+    raise_first(fault for name, part, path in parts for fault in _form_faults(name, part, path))
+    return {
+        name: SavedPredictor(
+            instructions=part["signature"]["instructions"],
+            demos=tuple(part["demos"]),
+            fields=tuple((field["prefix"], field["description"]) for field in part["signature"]["fields"]),
+            decisions=part.get("fields") or {},
+        )
+        for name, part, _path in parts
+    }
 
 
 def _is_bare(value: Mapping[str, Any]) -> bool:
@@ -106,7 +107,7 @@ def _form_faults(name: str, part: Any, path: Path) -> Iterator[FaultError]:
             yield FaultError(
                 f"{who}: demo {index + 1} must be an object in {{ }}", (*path, "demos", index), mend=_SAVE_AGAIN
             )
-    if not isinstance(part.get("fields") or {}, dict):
+    if not isinstance(part.get("fields"), (dict, NoneType)):
         yield FaultError(f'{who}: "fields" must be an object in {{ }}', (*path, "fields"), mend=_SAVE_AGAIN)
 
 
@@ -138,7 +139,11 @@ def check_state(
     """
     shapes = {shape.name: shape for shape in program.predictors}
     found = [part for part, _value, _path in _parts(value)]
-    raise_first([*_name_faults(found, predictors, shapes, program, name), *_predictor_faults(predictors, shapes, name)])
+    raise_first(
+        itertools.chain(
+            _name_faults(found, predictors, shapes, program, name), _predictor_faults(predictors, shapes, name)
+        )
+    )
 
 
 def _name_faults(
@@ -149,18 +154,18 @@ def _name_faults(
     name: str,
 ) -> Iterator[FaultError]:
     if parts == [""] != [*shapes]:
-        names = ", ".join(map(quoted, shapes))
+        names = listed(shapes)
         yield FaultError(
             f"the file holds one predictor without a name, and the program {quoted(name)} has {names}", mend=_SAVE_AGAIN
         )
         return
     if [*shapes] == [""] and "" not in parts:
-        names = ", ".join(map(quoted, parts)) or "none"
+        names = listed(parts) or "none"
         yield FaultError(
             f"the program {quoted(name)} is one predictor without a name, and the file has {names}", mend=_SAVE_AGAIN
         )
         return
-    known = ", ".join(map(quoted, shapes))
+    known = listed(shapes)
     for found in parts:
         if found in program.others or (found in predictors and found in shapes):
             continue
@@ -197,7 +202,7 @@ def _predictor_faults(
         names = {field.name for field in fields}
         for index, demo in enumerate(saved.demos):
             if names.isdisjoint(demo):
-                known = ", ".join(map(quoted, sorted(names)))
+                known = listed(sorted(names))
                 message = f"{who}: demo {index + 1} has none of the predictor's fields ({known})"
                 yield FaultError(message, (*path, "demos", index), mend="delete it, or give it the program's fields")
 
@@ -216,6 +221,10 @@ def state_warnings(value: Mapping[str, Any], program: RegisteredProgram, dspy: s
 
     :param dspy: the installed version of DSPy, where it is known.
     """
+    return most(_state_warnings(value, program, dspy))
+
+
+def _state_warnings(value: Mapping[str, Any], program: RegisteredProgram, dspy: str | None) -> Iterator[Warned]:
     shapes = {shape.name: shape for shape in program.predictors}
     for name, part, path in _parts(value):
         shape = shapes.get(name)
@@ -239,7 +248,7 @@ def _odd_fields(name: str, part: Mapping[str, Any], shape: PredictorShape, path:
     odd = {key: index for index, demo in reversed([*enumerate(part["demos"])]) for key in demo if key not in names}
     if odd:
         first = min(odd.values())
-        words = ", ".join(map(quoted, sorted(odd)))
+        words = listed(sorted(odd))
         message = f"{_who(name)} has no field {words}; left out of its demonstrations, from demo {first + 1} on"
         yield Warned(message, (*path, "demos", first))
 

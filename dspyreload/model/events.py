@@ -10,6 +10,7 @@ import msgspec
 
 __all__ = [
     "EventsDropped",
+    "HealthChanged",
     "HotReloadEvent",
     "LMHealthChanged",
     "ManifestChanged",
@@ -55,6 +56,7 @@ class ReloadError(HotReloadEvent, frozen=True, gc=False, kw_only=True):
     :ivar line, column: where, from 1, or None.
     :ivar module_id: the module that the file is, where that is known.
     :ivar serving: the version that still serves (of the module; for the manifest: that of its file), or None.
+    :ivar restored: whether that one was brought back from the state file after a restart.
     """
 
     path: str
@@ -64,6 +66,7 @@ class ReloadError(HotReloadEvent, frozen=True, gc=False, kw_only=True):
     module_id: str | None = None
     serving: str | None = None
     mend: str = ""
+    restored: bool = False
 
     @property
     def where(self) -> str:
@@ -89,6 +92,18 @@ class LMHealthChanged(HotReloadEvent, frozen=True, gc=False, kw_only=True):
     healthy: bool
     reason: str = ""
     retry_in: float = 0.0
+
+
+class HealthChanged(HotReloadEvent, frozen=True, gc=False, kw_only=True):
+    """A problem came or went; ``service.health()`` says the same.
+
+    :ivar status: ``ok``, ``degraded`` or ``failing``. ``since``: when it came to be so, in seconds since the epoch.
+    :ivar reasons: why, in words, the worst first.
+    """
+
+    status: str
+    since: float
+    reasons: tuple[str, ...] = ()
 
 
 class EventsDropped(HotReloadEvent, frozen=True, gc=False, kw_only=True):

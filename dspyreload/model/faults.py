@@ -6,12 +6,13 @@ import difflib
 import itertools
 import json
 import unicodedata
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
 import attrs
 
 __all__ = [
+    "MOST_FAULTS",
     "Fault",
     "FaultError",
     "Path",
@@ -20,6 +21,8 @@ __all__ = [
     "did_you_mean",
     "harmless",
     "joined",
+    "listed",
+    "most",
     "near_names",
     "nearest",
     "place_words",
@@ -30,6 +33,10 @@ __all__ = [
 
 _MOST_NAMES = 200
 _LETTERS = 3
+_MOST_LISTED = 20
+MOST_FAULTS = 1000
+
+T = TypeVar("T")
 
 Path = tuple[str | int, ...]
 """The way to a value in a JSON document: keys and indices from 0."""
@@ -72,10 +79,15 @@ class FaultError(Exception):
         self.others: list[FaultError] = []
 
 
-def raise_first(faults: list[FaultError]) -> None:
-    """Raise the first of some faults, with the others in it; do nothing where there are none."""
-    if faults:
-        first, *first.others = faults
+def most(found: Iterable[T]) -> Iterator[T]:
+    """Return the first thousand faults or warnings of a file: to make and place a million would take minutes."""
+    return itertools.islice(found, MOST_FAULTS)
+
+
+def raise_first(faults: Iterable[FaultError]) -> None:
+    """Raise the first of some faults, with :func:`most` of the others in it; do nothing where there are none."""
+    if found := list(most(faults)):
+        first, *first.others = found
         raise first
 
 
@@ -84,7 +96,8 @@ def shown(text: str, limit: int = 200) -> str:
 
     Control characters, lone surrogates and the characters that turn the direction of writing are escaped.
     """
-    clean = "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
+    start = text[: limit + 1]  # of a long one the rest is cut anyway
+    clean = "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in start)
     return clean if len(clean) <= limit else clean[: limit - 1] + "…"
 
 
@@ -95,7 +108,16 @@ def harmless(character: str) -> bool:
 
 def quoted(text: Any, limit: int = 60) -> str:
     """Quote a value as JSON would, harmless and short: ``"emotion"``."""
-    return shown(json.dumps(text, ensure_ascii=False, default=str), limit)
+    if isinstance(text, (Mapping, list, tuple)):
+        return "{…}" if isinstance(text, Mapping) else "[…]"  # of any size and depth
+    start = text[: limit + 1] if isinstance(text, str) else text
+    return shown(json.dumps(start, ensure_ascii=False, default=str), limit)
+
+
+def listed(names: Collection[str]) -> str:
+    """Quote some names, with commas between; of very many the first ones, and how many there are."""
+    words = ", ".join(map(quoted, itertools.islice(names, _MOST_LISTED)))
+    return words if len(names) <= _MOST_LISTED else f"{words}, … ({len(names):,} in all)"
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

@@ -85,6 +85,11 @@ class ManifestFinding(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[Fault, ...] = ()
     data: bytes = b""
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether it was kept from before a restart, and has not been read from the disk since."""
+        return self.manifest is not None and self.stamp is None
+
     def says_the_same(self, other: ManifestFinding | None) -> bool:
         """Say whether there is nothing new beside an earlier finding."""
         return other is not None and (self.digest, self.fault) == (other.digest, other.fault)
@@ -98,9 +103,11 @@ class Known:
     between two, which applies the plan to it.
 
     :ivar findings: by path, of each module's file that was ever looked at and is not gone.
-    :ivar complete: in what one pass learned: whether ``findings`` and ``serves`` are all of them, and not what is new.
+    :ivar complete: in what one pass learned: whether ``findings``, ``serves``, ``claims`` and ``users`` are all there
+        is, and not what is new.
     :ivar suspects: paths that were missing or broken at a first look, and when that was (seconds of the clock);
-        ``missing``: those that were missing.
+        ``missing``: those that were missing; ``newcomers``: those that were whole and wait for a suspect whose id they
+        ask for, with that id (folded).
     :ivar claims: without a manifest: which paths claim an id (folded).
     :ivar users: which modules' files are made of a text file.
     :ivar unlisted: files that the manifest in force does not list.
@@ -110,15 +117,18 @@ class Known:
     :ivar collided: files whose id another file has, that id, and the digest of their bytes.
     :ivar serves: which id each file serves.
     :ivar problems: what was said of folders and files that can't be looked at, by path.
+    :ivar writable: files and folders that others may write.
     :ivar root: device and inode of the modules directory when it last held a file.
     :ivar pending: id and what it waits for, in words, of each file that is PENDING; ``checking``: those that are
         CHECKING.
+    :ivar restored: ids of which a state file brought back what serves, and the disk has given nothing good since.
     """
 
     findings: dict[str, Finding] = attrs.field(factory=dict)
     complete: bool = False
     suspects: dict[str, float] = attrs.field(factory=dict)
     missing: frozenset[str] = frozenset()
+    newcomers: dict[str, str] = attrs.field(factory=dict)
     claims: dict[str, tuple[str, ...]] = attrs.field(factory=dict)
     users: dict[str, tuple[str, ...]] = attrs.field(factory=dict)
     unlisted: frozenset[str] = frozenset()
@@ -128,12 +138,14 @@ class Known:
     collided: dict[str, tuple[str, str]] = attrs.field(factory=dict)
     serves: dict[str, str] = attrs.field(factory=dict)
     problems: Mapping[str, str] = attrs.field(factory=dict)
+    writable: frozenset[str] = frozenset()
     root: tuple[int, int] | None = None
     pending: dict[str, tuple[str, str]] = attrs.field(factory=dict)
     checking: frozenset[str] = frozenset()
+    restored: frozenset[str] = frozenset()
 
     def decides_gone(self, path: str, ripe: frozenset[str] | None) -> bool:
-        """Say whether a path that is missing now is gone: it was so at the first look too, a quiet window ago.
+        """Say whether a path that is missing now was so at the first look too, a quiet window ago.
 
         :param ripe: suspects whose second look this is; None where a first look decides.
         """
@@ -150,6 +162,7 @@ class Known:
             pending=dict(self.pending),
             suspects={},
             missing=frozenset(),
+            newcomers={},
         )
 
 
@@ -163,8 +176,11 @@ class Look:
     :ivar manifest: what was found of the manifest; None where it was not looked at or is as it was.
     :ivar desired: the manifest that the disk asks for: the newest readable one.
     :ivar unlisted: files that ``desired`` does not list; None where the tree was not listed.
+    :ivar shut: folders that may not be listed; None where the tree was not listed.
+    :ivar writable: files and folders that others may write; None where the tree was not listed.
     :ivar root: device and inode of the modules directory.
     :ivar hollow: another, empty directory lies where it was (a volume that is not mounted yet).
+    :ivar fleeting: files that were missing, and may have another name since: the listing has them, or was not made.
     """
 
     findings: dict[str, Finding]
@@ -173,5 +189,8 @@ class Look:
     manifest: ManifestFinding | None = None
     unlisted: frozenset[str] | None = None
     problems: Mapping[str, str] | None = None
+    shut: tuple[str, ...] | None = None
+    writable: frozenset[str] | None = None
     root: tuple[int, int] | None = None
     hollow: bool = False
+    fleeting: frozenset[str] = frozenset()

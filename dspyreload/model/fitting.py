@@ -6,12 +6,13 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from dspyreload.model.faults import FaultError, Path, Warned, did_you_mean, nearest, quoted, raise_first
+from dspyreload.model.faults import FaultError, Path, Warned, did_you_mean, listed, most, nearest, quoted, raise_first
 from dspyreload.model.module import FieldType, OptimizedModule, SignatureDefinition
 
 __all__ = ["check_demos", "odd_values"]
 
-_MOST_HINTS = 20  # of one demonstration
+_MOST_HINTS = 20  # of one file: each compares a name with all that the signature has
+_MOST_NAMES = 1000  # of more none is named that was perhaps meant
 _TOOL_FIELDS = (("inputs", "context"), ("inputs", "available_tools"), ("outputs", "tool_call"))
 
 
@@ -21,7 +22,9 @@ def check_demos(module: OptimizedModule, signature: SignatureDefinition) -> None
     :raises FaultError: where they do not fit, such as ``demo 3 lacks "emotion"``.
     """
     raise_first(
-        [*_tool_faults(module, signature), *_thought_faults(module, signature), *_demo_faults(module, signature)]
+        itertools.chain(
+            _tool_faults(module, signature), _thought_faults(module, signature), _demo_faults(module, signature)
+        )
     )
 
 
@@ -38,6 +41,10 @@ _WORDS: dict[FieldType, str] = {
 
 def odd_values(module: OptimizedModule, signature: SignatureDefinition) -> Iterator[Warned]:
     """Warn of values in demonstrations that are not what their field holds; the LM sees them as they are."""
+    return most(_odd_values(module, signature))
+
+
+def _odd_values(module: OptimizedModule, signature: SignatureDefinition) -> Iterator[Warned]:
     kinds = {field.name: field.field_type for field in (*signature.inputs, *signature.outputs)}
     for index, demo in enumerate(module.demos):
         for side, values in (("inputs", demo.inputs), ("outputs", demo.outputs)):
@@ -75,44 +82,53 @@ def _thought_faults(module: OptimizedModule, signature: SignatureDefinition) -> 
 
 def _demo_faults(module: OptimizedModule, signature: SignatureDefinition) -> Iterator[FaultError]:
     inputs, outputs = signature.input_names(), signature.output_names()
-    examples = {field.name: _EXAMPLES[field.field_type] for field in (*signature.inputs, *signature.outputs)}
+    fits = _Fitting(signature)
     needed = [field.name for field in signature.inputs if not field.optional]
     said = [field.name for field in signature.outputs if not field.optional]
     thinks = module.predictor_type == "chain_of_thought" and "reasoning" not in outputs
-    spoken = (*outputs, "reasoning") if thinks else outputs
+    heard, spoken = dict.fromkeys(inputs), dict.fromkeys((*outputs, "reasoning") if thinks else outputs)
     for index, demo in enumerate(module.demos):
         who, where = f"demo {index + 1}", ("demos", index)
-        yield from _field_faults(who, (*where, "inputs"), demo.inputs, needed, inputs, "input", examples)
-        yield from _field_faults(who, (*where, "outputs"), demo.outputs, said, spoken, "output", examples)
+        yield from fits.faults(who, (*where, "inputs"), demo.inputs, needed, heard, "input")
+        yield from fits.faults(who, (*where, "outputs"), demo.outputs, said, spoken, "output")
     for index, line in enumerate(module.fallback):
         who = f"fallback {index + 1}"
         if not line:
             yield FaultError(f"{who} is empty", ("fallback", index), mend="write what is said, or delete it")
-        yield from _field_faults(who, ("fallback", index), line, (), spoken, "output", examples)
+        yield from fits.faults(who, ("fallback", index), line, (), spoken, "output")
 
 
-def _field_faults(
-    who: str,
-    path: Path,
-    given: Mapping[str, Any],
-    needed: Iterable[str],
-    known: tuple[str, ...],
-    kind: str,
-    examples: Mapping[str, str],
-) -> Iterator[FaultError]:
-    misspelt: set[str | None] = set()
-    hints = itertools.repeat(True, _MOST_HINTS)
-    for name in given:
-        if name not in known:
-            others = ", ".join(quoted(item) for item in known) or "none"
-            message = f"{who} has {quoted(name)}, which is no {kind} of the signature ({others})"
-            left = [item for item in known if item not in given] if next(hints, False) else []
-            misspelt.add(nearest(name, left))
-            hint = did_you_mean(name, left)
-            yield FaultError(
-                message + hint, (*path, name), key=True, mend="" if hint else "delete it, or correct the name"
-            )
-    for name in needed:
-        if name not in given and name not in misspelt:
-            mend = f"add {quoted(name)}: {examples.get(name, _EXAMPLES['string'])} to its {kind}s"
-            yield FaultError(f"{who} lacks {quoted(name)}", path, mend=mend)
+class _Fitting:
+    """Values held against fields, in one file."""
+
+    def __init__(self, signature: SignatureDefinition) -> None:
+        self._examples = {f.name: _EXAMPLES[f.field_type] for f in (*signature.inputs, *signature.outputs)}
+        self._hints = itertools.repeat(True, _MOST_HINTS)
+
+    def faults(
+        self,
+        who: str,
+        path: Path,
+        given: Mapping[str, Any],
+        needed: Iterable[str],
+        known: Mapping[str, None],
+        kind: str,
+    ) -> Iterator[FaultError]:
+        """List the names that are none of the fields, and the fields that have no value."""
+        misspelt: set[str | None] = set()
+        others = listed(known) or "none"
+        hinted = len(known) <= _MOST_NAMES
+        for name in given:
+            if name not in known:
+                message = f"{who} has {quoted(name)}, which is no {kind} of the signature ({others})"
+                left = [item for item in known if item not in given] if hinted and next(self._hints, False) else []
+                near = nearest(name, left)
+                misspelt.add(near)
+                hint = did_you_mean(name, [near] if near is not None else [])
+                yield FaultError(
+                    message + hint, (*path, name), key=True, mend="" if hint else "delete it, or correct the name"
+                )
+        for name in needed:
+            if name not in given and name not in misspelt:
+                mend = f"add {quoted(name)}: {self._examples.get(name, _EXAMPLES['string'])} to its {kind}s"
+                yield FaultError(f"{who} lacks {quoted(name)}", path, mend=mend)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+from dspyreload.model.decoding import FIELD_KEYS, SIDES
 from dspyreload.model.dspy_state import is_dspy_state
 from dspyreload.model.faults import FaultError, harmless
 from dspyreload.model.jsontext import parse, text_of
@@ -19,8 +20,6 @@ _ORDER = (
     "$schema", "module_id", "predictor_type", "signature_name", "signature", "include", "instruction_file",
     "instruction", "demos", "tool_enabled", "fallback", "metadata",
 )  # fmt: skip
-_SIGNATURE = ("inputs", "outputs")
-_FIELD = ("name", "description", "field_type")
 _METADATA = ("optimizer", "optimized_at", "metric_score", "version")
 _HIDDEN = re.compile(r"[^\x00-\x7e]")
 
@@ -42,7 +41,9 @@ def formatted(data: bytes) -> str:
         raise FaultError("a module is an object in { }")
     try:
         value = json.loads(text_of(data), parse_int=_Number, parse_float=_Number)
-        return _written(value if is_dspy_state(value) else _ordered(value), "", 0, _WIDTH) + "\n"
+        out: list[str] = []
+        _write(value if is_dspy_state(value) else _ordered(value), "", 0, out)
+        return "".join((*out, "\n"))
     except RecursionError:
         raise FaultError(TOO_DEEP, mend="put fewer inside each other") from None
 
@@ -52,11 +53,11 @@ def _ordered(module: dict[str, Any]) -> dict[str, Any]:
     signature = module.get("signature")
     if isinstance(signature, dict):
         module["signature"] = {
-            key: [_by(field, _FIELD) for field in side] if isinstance(side, list) else side
-            for key, side in _by(signature, _SIGNATURE).items()
+            key: [_by(field, FIELD_KEYS) for field in side] if isinstance(side, list) else side
+            for key, side in _by(signature, SIDES).items()
         }
     if isinstance(module.get("demos"), list):
-        module["demos"] = [_by(demo, _SIGNATURE) for demo in module["demos"]]
+        module["demos"] = [_by(demo, SIDES) for demo in module["demos"]]
     if "metadata" in module:
         module["metadata"] = _by(module["metadata"], _METADATA)
     return module
@@ -69,34 +70,52 @@ def _by(value: Any, order: Iterable[str]) -> Any:
     return {key: value[key] for key in (*(key for key in order if key in value), *value)}
 
 
-def _written(value: Any, indent: str, used: int, width: int) -> str:
+def _write(value: Any, indent: str, used: int, out: list[str]) -> None:
     """Write a value.
 
-    :param used: characters of the line that are written already. ``width``: how many it may have.
+    :param used: characters of the line that are written already. ``out``: what is written is added, piece by piece.
     """
-    flat = _flat(value)
-    if not value or not isinstance(value, (dict, list)) or (indent and used + len(flat) <= width):
-        return flat
+    if not value or not isinstance(value, (dict, list)):
+        out += _flat(value)
+        return
+    if indent and (flat := _within(value, _WIDTH - used)) is not None:
+        out.append(flat)
+        return
     inner = indent + "  "
-    rows = []
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            head = f"{inner}{_text(key)}: "
-            rows.append(head + _written(item, inner, len(head) + 1, width))
-    else:
-        rows = [inner + _written(item, inner, len(inner) + 1, width) for item in value]
-    opening, closing = "{}" if isinstance(value, Mapping) else "[]"
-    return f"{opening}\n" + ",\n".join(rows) + f"\n{indent}{closing}"
+    named = isinstance(value, dict)
+    out.append("{" if named else "[")
+    for index, item in enumerate(value):
+        head = f"{inner}{_text(item)}: " if named else inner
+        out.append(f",\n{head}" if index else f"\n{head}")
+        _write(value[item] if named else item, inner, len(head) + 1, out)
+    out.append(f"\n{indent}" + ("}" if named else "]"))
 
 
-def _flat(value: Any) -> str:
+def _within(value: Any, room: int) -> str | None:
+    """Return a value on one line, or None where that is longer; no more of it is looked at than that."""
+    text = ""
+    for piece in _flat(value):
+        text += piece
+        if len(text) > room:
+            return None
+    return text
+
+
+def _flat(value: Any) -> Iterator[str]:
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_text(key)}: {_flat(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(_flat(item) for item in value) + "]"
-    if isinstance(value, _Number):
-        return str.__str__(value)
-    return _text(value) if isinstance(value, str) else json.dumps(value)
+        for index, (key, item) in enumerate(value.items()):
+            yield f"{', ' if index else '{'}{_text(key)}: "
+            yield from _flat(item)
+        yield "}" if value else "{}"
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield ", " if index else "["
+            yield from _flat(item)
+        yield "]" if value else "[]"
+    elif isinstance(value, _Number):
+        yield str.__str__(value)
+    else:
+        yield _text(value) if isinstance(value, str) else json.dumps(value)
 
 
 def _text(text: str) -> str:

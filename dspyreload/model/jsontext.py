@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -16,9 +17,14 @@ import msgspec
 from dspyreload.model.faults import Fault, FaultError, Path, quoted
 from dspyreload.model.syntax import LEAST_MODULE, TOKEN, TOO_DEEP, explained
 
-__all__ = ["Place", "Places", "line_column", "locate", "parse", "placed", "text_of", "walk"]
+__all__ = ["MOST_DEEP", "Place", "Places", "line_column", "locate", "parse", "placed", "text_of", "walk"]
 
-_DEEPEST = 1000
+MOST_DEEP = 256
+_DEEPEST = 30
+_STRING = r'"[^"\\]*(?:\\.[^"\\]*)*"?'
+_BRACKETS = re.compile(rf"{_STRING}|([\[\]{{}}])", re.DOTALL)
+_COLON = re.compile(rb"\\u003[aA]")
+_KEYS = re.compile(rf"({_STRING})([ \t\r\n]*:)?|([\[\]{{}}])", re.DOTALL)
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -48,7 +54,7 @@ def text_of(data: bytes) -> str:
 
 
 def parse(data: bytes, least: str = LEAST_MODULE) -> Any:
-    """Decode one JSON document (RFC 8259), with no key twice, no NaN, no number out of range.
+    """Decode one JSON document (RFC 8259), with no key twice, no NaN, no number out of range, and nothing too deep.
 
     :param least: the least that such a file can be, for who is told that it is none.
     :raises FaultError: in a writer's words, with the offset in :func:`text_of`.
@@ -57,12 +63,32 @@ def parse(data: bytes, least: str = LEAST_MODULE) -> Any:
     try:
         value = msgspec.json.decode(body)
         # A key that stood twice is gone from the value, and its colon with it (an escaped colon would hide that).
-        whole = body.count(b":") == msgspec.json.encode(value).count(b":") and b"\\u003" not in body
+        whole = body.count(b":") == msgspec.json.encode(value).count(b":") and not _COLON.search(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _explain(data, error, least) from None
+    if body.count(b"[") + body.count(b"{") > MOST_DEEP and _is_deep(value):
+        raise FaultError(TOO_DEEP, offset=0, mend="put fewer inside each other")
     if not whole:
         _refuse_doubled_keys(text_of(data))
     return value
+
+
+def _is_deep(value: Any) -> bool:
+    """Say whether values stand too deep inside each other.
+
+    How deep is decoded hangs on the stack that happens to be left: what was accepted in a pass could be too deep later.
+    """
+    level = [value] if isinstance(value, (dict, list)) else []
+    for _ in range(MOST_DEEP):
+        if not level:
+            return False
+        level = [
+            inner
+            for holder in level
+            for inner in (holder.values() if type(holder) is dict else holder)
+            if type(inner) is dict or type(inner) is list
+        ]
+    return bool(level)
 
 
 def _explain(data: bytes, error: Exception, least: str) -> FaultError:
@@ -76,91 +102,123 @@ def _explain(data: bytes, error: Exception, least: str) -> FaultError:
 def walk(text: str) -> Iterator[Place]:
     """Name the place of each value of a text that :func:`parse` accepted, in the order of the file.
 
-    :raises FaultError: where values stand deeper than any module's: each place holds the way to it.
+    What stands deeper than any value of ours is left out: each place holds the way to it.
     """
-    stack: list[tuple[bool, Path]] = []  # (is it an object, its path)
-    path: Path = ()
-    key: int | None = None
-    awaiting_key = False
-    for token in TOKEN.finditer(text):
-        string, mark, _bare = token.groups()
-        if mark == ":":
-            continue
-        if mark in ("}", "]"):
-            _is_object, path = stack.pop()
-            awaiting_key = False
-        elif mark == ",":
-            is_object, parent = stack[-1]
-            awaiting_key = is_object
-            if not is_object:
-                path = (*parent, int(path[-1]) + 1)
-        elif awaiting_key:
-            path = (*stack[-1][1], json.loads(string))
-            key, awaiting_key = token.start(1), False
-        else:
-            start = token.start(token.lastindex or 0)
-            yield Place(path, key, start, -1 if mark else token.end())
-            key = None
-            if mark:
-                if len(stack) >= _DEEPEST:
-                    raise FaultError(TOO_DEEP, offset=start, mend="put fewer inside each other")
-                stack.append((mark == "{", path))
-                awaiting_key = mark == "{"
-                if mark == "[":
-                    path = (*path, 0)
+    yield from _below(text, Place((), None, *_bounds(text, 0)))
+
+
+def _below(text: str, place: Place) -> Iterator[Place]:
+    yield place
+    if place.end < 0 and len(place.path) < _DEEPEST:
+        for part, key, start in _children(text, place.start):
+            yield from _below(text, Place((*place.path, part), key, *_bounds(text, start)))
+
+
+def _bounds(text: str, at: int) -> tuple[int, int]:
+    """Return where the value that follows starts, and its end: -1 of a list or object."""
+    token = TOKEN.match(text, at)
+    if token is None:
+        return at, at
+    return token.start(token.lastindex or 0), -1 if token[2] else token.end()
+
+
+def _children(text: str, start: int) -> Iterator[tuple[str | int, int | None, int]]:
+    """List what stands in a list or an object: its name or index, where its name stands, and where it starts."""
+    at, index, is_object = start + 1, 0, text[start] == "{"
+    while (token := TOKEN.match(text, at)) is not None and token[2] not in ("}", "]"):
+        part: str | int = index
+        key: int | None = None
+        if is_object:
+            part, key = json.loads(token[1]), token.start(1)
+            at = text.index(":", token.end()) + 1
+        start, end = _bounds(text, at)
+        yield part, key, start
+        at = _end_of(text, start) if end < 0 else end
+        comma = TOKEN.match(text, at)
+        if comma is None or comma[2] != ",":
+            return
+        at, index = comma.end(), index + 1
+
+
+def _end_of(text: str, start: int) -> int:
+    """Return where a list or an object ends."""
+    depth = 0
+    for mark in _BRACKETS.finditer(text, start):
+        bracket = mark[1]
+        if bracket is not None:
+            depth += 1 if bracket in "[{" else -1
+            if depth == 0:
+                return mark.end()
+    return len(text)
 
 
 def _refuse_doubled_keys(text: str) -> None:
-    seen: set[Path] = set()
-    for place in walk(text):
-        if place.path in seen:
-            raise FaultError(f"{quoted(place.path[-1])} stands twice; delete one of them", offset=place.key)
-        seen.add(place.path)
+    stack: list[set[str] | None] = []
+    for found in _KEYS.finditer(text):
+        string, colon, bracket = found.groups()
+        if bracket is not None:
+            if bracket in "[{":
+                stack.append(None)
+            else:
+                stack.pop()
+        elif colon is not None:
+            key = json.loads(string)
+            keys = stack[-1] = stack[-1] or set()
+            if key in keys:
+                raise FaultError(f"{quoted(key)} stands twice; delete one of them", offset=found.start(1))
+            keys.add(key)
 
 
 def locate(text: str, path: Path, *, key: bool = False) -> int | None:
     """Return the offset of the value at ``path`` (with ``key``: of its name), or of the nearest value around it."""
-    best: int | None = None
-    depth = -1
-    for place in walk(text):
-        shared = place.path == path[: len(place.path)]
-        if shared and len(place.path) > depth:
-            depth = len(place.path)
-            best = place.key if key and place.key is not None and place.path == path else place.start
-        if place.path == path:
-            break
-    return best
+    return Places(text).offset(path, key=key)
 
 
 class Places:
-    """Where values stand in a text, for who asks of many: the text is walked once.
+    """Where values stand in a text. No more of it is looked at than leads to them, and that once.
 
-    :param text: any text; in one that is no JSON nothing has a place.
+    :param text: any text; in one that is no JSON few things have a place.
     """
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._places: dict[Path, Place] = {}
-        with contextlib.suppress(ValueError, IndexError, TypeError, FaultError):
-            self._places = {place.path: place for place in walk(text)}
+        self._found: dict[int, dict[str | int, tuple[int | None, int]]] = {}
+        self._rest: dict[int, Iterator[tuple[str | int, int | None, int]]] = {}
+
+    def offset(self, path: Path, *, key: bool = False) -> int | None:
+        """Return the offset of a value, or of the nearest one around it, as :func:`locate` does."""
+        start, end = _bounds(self._text, 0)
+        if start == end:
+            return None
+        for depth, part in enumerate(path, 1):
+            child = self._child(start, part) if self._text[start] in "[{" else None
+            if child is None:
+                break
+            start = child[1]
+            if key and depth == len(path) and child[0] is not None:
+                return child[0]
+        return start
+
+    def _child(self, start: int, part: str | int) -> tuple[int | None, int] | None:
+        found = self._found.setdefault(start, {})
+        if part not in found:
+            rest = self._rest.setdefault(start, _children(self._text, start))
+            with contextlib.suppress(ValueError, TypeError):
+                for name, key, at in rest:
+                    found[name] = (key, at)
+                    if name == part:
+                        break
+        return found.get(part)
 
     def fault(self, message: str, path: Path, *, key: bool = False, mend: str = "") -> Fault:
         """Return a fault as :func:`placed` does."""
-        for depth in range(len(path), -1, -1):
-            if (place := self._places.get(path[:depth])) is not None:
-                at_key = key and depth == len(path) and place.key is not None
-                offset = place.key if at_key and place.key is not None else place.start
-                return Fault(message, *line_column(self._text, offset), mend)
-        return Fault(message, mend=mend)
+        offset = self.offset(path, key=key)
+        return Fault(message, mend=mend) if offset is None else Fault(message, *line_column(self._text, offset), mend)
 
 
 def placed(text: str, message: str, path: Path, *, key: bool = False) -> Fault:
     """Return a fault at the place of a value (with ``key``: of its name), or of none where the text is no JSON."""
-    try:
-        offset = locate(text, path, key=key)
-    except (ValueError, IndexError, FaultError):
-        offset = None
-    return Fault(message) if offset is None else Fault(message, *line_column(text, offset))
+    return Places(text).fault(message, path, key=key)
 
 
 def line_column(text: str, offset: int) -> tuple[int, int]:

@@ -7,6 +7,7 @@ with it. Entries that it does not touch keep their state, so a file that was bro
 from __future__ import annotations
 
 from dspyreload.model.changes import Changes
+from dspyreload.model.claimed import claim
 from dspyreload.model.faults import Fault, did_you_mean, nearest, quoted, shown
 from dspyreload.model.finding import Kind
 from dspyreload.model.jsontext import placed, text_of
@@ -23,8 +24,14 @@ def plan_listed(changes: Changes, desired: ModuleManifest) -> None:
     lacking = [] if changes.first else [name for name in touched if not _ready(changes, desired, name)]
     if lacking:
         _wait(changes, desired, lacking)
-    elif desired is not changes.in_force:
-        _put_in_force(changes, desired, touched)
+        if changes.in_force is None:  # should this manifest go, ids are claimed as before it came
+            for path, finding in changes.found.items():
+                claim(changes, path, changes.known.findings.get(path), finding)
+    else:
+        if not changes.seen.hollow:  # else nothing is known of the one that was rejected: it is not said again
+            changes.manifest_reported = ""  # should that come back, it is said again
+        if desired is not changes.in_force:
+            _put_in_force(changes, desired, touched)
     for path, finding in changes.found.items():
         module_id = finding.module_id
         if finding.kind in (Kind.BROKEN, Kind.UNREADABLE):

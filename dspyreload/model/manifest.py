@@ -7,14 +7,14 @@ import posixpath
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 import msgspec
 
 from dspyreload.model.decoding import convert, lacks, unknown_key
 from dspyreload.model.defaults import Default, Scope, listed_default, parse_defaults, unused
-from dspyreload.model.faults import FaultError, Path, Warned, quoted, raise_first
+from dspyreload.model.faults import MOST_FAULTS, FaultError, Path, Warned, most, quoted, raise_first
 from dspyreload.model.jsontext import parse
 from dspyreload.model.module import PredictorType
 
@@ -25,12 +25,15 @@ __all__ = [
     "ModuleEntry",
     "ModuleManifest",
     "changed_entries",
+    "checked_entry",
     "composed",
     "default_id",
     "fold",
     "parse_manifest",
     "relative_path",
 ]
+
+K = TypeVar("K", bound="EntryKeys")
 
 MANIFEST = "manifest.json"
 
@@ -75,7 +78,7 @@ class ModuleEntry(EntryKeys, frozen=True, gc=False, kw_only=True):
 class ModuleManifest:
     """All entries by module id, in the order of the file.
 
-    :ivar digest: SHA-256 of the file's bytes.
+    :ivar data: the file's bytes. ``digest``: their SHA-256.
     :ivar paths: the same by path: which id a file is.
     :ivar defaults: what it says of modules that name no signature.
     """
@@ -86,6 +89,7 @@ class ModuleManifest:
     warnings: tuple[Warned, ...] = ()
     paths: Mapping[str, str] = attrs.field(factory=dict)
     defaults: tuple[Default, ...] = ()
+    data: bytes = attrs.field(default=b"", repr=False)
 
     def __getitem__(self, module_id: str) -> ModuleEntry:
         return self.modules[module_id]
@@ -181,7 +185,7 @@ def parse_manifest(data: bytes, digest: str = "") -> ModuleManifest:
     if version.split(".")[0] != "1":
         raise FaultError(f"the manifest's version {quoted(version)} is not known; this reads 1.0", ("version",))
     rows = convert(value["modules"], dict[str, Any], ("modules",))
-    warnings = [unknown_key(key, (), _TOP) for key in value if key not in _TOP]
+    warnings = [*most(unknown_key(key, (), _TOP) for key in value if key not in _TOP)]
     modules: dict[str, ModuleEntry] = {}
     paths: dict[str, str] = {}
     ids: dict[str, str] = {}
@@ -189,6 +193,8 @@ def parse_manifest(data: bytes, digest: str = "") -> ModuleManifest:
     places: dict[Scope, Path] = {}
     defaults = parse_defaults(value["defaults"], warnings, faults, places) if "defaults" in value else {}
     for name, row in rows.items():
+        if len(faults) >= MOST_FAULTS:
+            break
         where: Path = ("modules", name)
         module_id = composed(name)
         try:
@@ -205,19 +211,28 @@ def parse_manifest(data: bytes, digest: str = "") -> ModuleManifest:
         if twin != name:
             message = f"the ids {quoted(twin)} and {quoted(name)} differ only in capital letters; rename one"
             faults.append(FaultError(message, where, key=True))
-        for key in row:
-            if key not in _KNOWN:
-                warnings.append(unknown_key(key, where, _KNOWN))
         modules[module_id] = entry
     raise_first(faults)
-    warnings += unused(places, [(entry.path, entry.tags) for entry in modules.values()] if places else ())
-    return ModuleManifest(version, modules, digest, tuple(warnings), paths, tuple(defaults.values()))
+    warnings += most(
+        unknown_key(key, ("modules", name), _KNOWN) for name, row in rows.items() for key in row if key not in _KNOWN
+    )
+    warnings += most(unused(places, [(entry.path, entry.tags) for entry in modules.values()] if places else ()))
+    return ModuleManifest(version, modules, digest, tuple(warnings), paths, tuple(defaults.values()), data)
 
 
 def _entry(row: Any, module_id: str, where: Path) -> EntryKeys:
     if not module_id.strip():
         raise FaultError("a module id is empty", where, key=True, mend='name the module, such as "npc.smith"')
-    entry: EntryKeys = convert(row, EntryKeys, where)
+    keys: EntryKeys = convert(row, EntryKeys, where)
+    return checked_entry(keys, where)
+
+
+def checked_entry(entry: K, where: Path = ()) -> K:
+    """Check the values of an entry, and tidy its path and its hash.
+
+    :param where: where it stands, for the faults.
+    :raises FaultError: where one of them can't be.
+    """
     path = relative_path(entry.path, (*where, "path"))
     if path == MANIFEST:
         raise FaultError("the manifest can't list itself", (*where, "path"), mend="delete this entry")

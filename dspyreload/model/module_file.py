@@ -8,13 +8,15 @@ id of its own, may name one of the other two, and ``{"instruction": "..."}`` alo
 from __future__ import annotations
 
 import datetime
+import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, get_type_hints
 
 import attrs
 
 from dspyreload.model.decoding import (
+    SIDES,
     convert,
     lacks,
     signature_faults,
@@ -24,7 +26,7 @@ from dspyreload.model.decoding import (
 )
 from dspyreload.model.defaults import BUILT_IN, Default
 from dspyreload.model.dspy_state import is_dspy_state, read_state
-from dspyreload.model.faults import FaultError, Path, Warned, nearest, quoted, raise_first
+from dspyreload.model.faults import FaultError, Path, Warned, most, nearest, quoted, raise_first
 from dspyreload.model.jsontext import parse
 from dspyreload.model.module import Demo, ModuleMetadata, OptimizedModule, PredictorType, SignatureDefinition
 
@@ -101,7 +103,6 @@ _TEXT_KEYS = {field.name for field in attrs.fields(IncludedFile)}
 _KNOWN = {field.name for field in attrs.fields(ModuleFile)}
 _FILL = {"instruction": "say who the character is and how it speaks", "instruction_file": "name a text file"}
 _FILE_NAME = re.compile(r"\S+\.(md|txt|markdown)")
-_DEMO = ("inputs", "outputs")
 _FULL = ("module_id", "predictor_type", "signature_name")
 _METADATA = {field.name for field in attrs.fields(ModuleMetadata)} - {"extra"}
 
@@ -128,8 +129,8 @@ def parse_module(
     if is_dspy_state(value):
         return _saved(value, default_id, signature_name or "", predictor_type or "predict")
     file = _convert_file(value)
-    warnings = tuple(_unknown_keys(value))
-    raise_first([*_form_faults(value), *signature_faults(file.signature)])
+    warnings = tuple(most(_unknown_keys(value)))
+    raise_first(itertools.chain(_form_faults(value), signature_faults(file.signature)))
     borrows = not (signature_name or file.signature_name) and file.signature is None
     kind = predictor_type or (value.get("predictor_type") and file.predictor_type)
     taken = borrows or (kind is None and default.predictor_type is not None)
@@ -155,7 +156,7 @@ def _unknown_keys(value: Mapping[str, Any]) -> Iterator[Warned]:
         message = '"instruction" is the name of a file; did you mean "instruction_file"?'
         yield Warned(message, ("instruction",))
     for index, demo in enumerate(value.get("demos", ())):
-        yield from (unknown_key(key, ("demos", index), _DEMO) for key in demo if key not in _DEMO)
+        yield from (unknown_key(key, ("demos", index), SIDES) for key in demo if key not in SIDES)
 
 
 def _text_files(file: ModuleFile | IncludedFile) -> TextFiles:
@@ -197,8 +198,9 @@ def _convert_file(value: dict[str, Any]) -> ModuleFile:
         value = {**value, "metadata": known}
     try:
         file: ModuleFile = convert(value, ModuleFile)
-    except FaultError as first:
-        raise_first(_each_fault(value) or [first])
+    except FaultError:
+        raise_first(_each_fault(value))
+        raise
     if file.metadata.optimized_at is not None:
         try:
             datetime.datetime.fromisoformat(file.metadata.optimized_at)
@@ -209,21 +211,20 @@ def _convert_file(value: dict[str, Any]) -> ModuleFile:
     return file if file.signature is None else attrs.evolve(file, signature=signature_of_file(file.signature))
 
 
-def _each_fault(value: Mapping[str, Any]) -> list[FaultError]:
+def _each_fault(value: Mapping[str, Any]) -> Iterator[FaultError]:
     """Convert key by key, and demonstration by demonstration: msgspec itself stops at the first fault."""
-    faults: list[FaultError] = []
     for key, kind in get_type_hints(ModuleFile).items():
         if key not in value:
             continue
-        item, parts = value[key], None
+        item = value[key]
+        parts: Iterable[tuple[Any, Any, Path]] = [(item, kind, (key,))]
         if key == "demos" and isinstance(item, list):
-            parts = [(demo, Demo, (key, index)) for index, demo in enumerate(item)]
-        for part, wanted, path in parts if parts is not None else [(item, kind, (key,))]:
+            parts = ((demo, Demo, (key, index)) for index, demo in enumerate(item))
+        for part, wanted, path in parts:
             try:
                 convert(part, wanted, path)
             except FaultError as fault:
-                faults.append(fault)
-    return faults
+                yield fault
 
 
 def _form_faults(value: Mapping[str, Any]) -> Iterator[FaultError]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import attrs
 
-from dspyreload.model.answers import answers_of, rejection
+from dspyreload.model.answers import answers_of, manifest_event, rejection
 from dspyreload.model.changes import Changes
 from dspyreload.model.claimed import plan_claimed
 from dspyreload.model.events import (
@@ -26,7 +26,7 @@ from dspyreload.model.events import (
 from dspyreload.model.faults import Fault, quoted
 from dspyreload.model.finding import Finding, Kind, Known, Look
 from dspyreload.model.listed import plan_listed
-from dspyreload.model.manifest import MANIFEST, NOTHING_LISTED, ModuleManifest, default_id
+from dspyreload.model.manifest import MANIFEST, ModuleManifest, default_id
 from dspyreload.model.snapshot import Snapshot
 
 __all__ = ["Plan", "apply", "make_plan"]
@@ -44,6 +44,8 @@ class Plan:
         whose file is looked at a second time, or whose validators have not answered.
     :ivar again: paths to be looked at a second time.
     :ivar notes: files that the manifest does not list, each to be said once; ``warnings``: what else is odd of files.
+    :ivar writable: files and folders that others may write, each to be said once.
+    :ivar shut: folders that may not be listed; None where that is not known anew.
     :ivar pending: modules that this pass found to wait, by id, and for what, in words.
     :ivar checking: files whose validators have not answered yet.
     :ivar saved_at: when each changed module's file was saved, in seconds since the epoch; without those that changed
@@ -64,6 +66,8 @@ class Plan:
     again: frozenset[str]
     notes: tuple[tuple[str, Fault], ...]
     warnings: tuple[tuple[str, Fault], ...] = ()
+    writable: tuple[str, ...] = ()
+    shut: tuple[str, ...] | None = None
     pending: dict[str, str]
     checking: frozenset[str]
     saved_at: dict[str, float]
@@ -89,8 +93,10 @@ def make_plan(
         plan_claimed(changes)
     for path, finding in seen.unchanged.items():
         noticed = finding.stamps != known.findings[path].stamps or finding.module_id in asked
-        if noticed and finding.kind is Kind.GOOD and finding.module_id is not None:
-            changes.skipped.append(finding.module_id)
+        version = finding.version
+        # Not one that asks for an id that it can't have, or waits with the manifest: unchanged, it is not what serves.
+        if noticed and version is not None and version.serves_as(snapshot.get(version.module_id)):
+            changes.skipped.append(version.module_id)
     return _plan(changes, asked)
 
 
@@ -98,16 +104,18 @@ def apply(known: Known, plan: Plan) -> None:
     """Remember what a pass learned, once its plan is carried out: assignments and updates, no loop of ours."""
     new = plan._known
     if new.complete:
-        known.findings, known.serves = new.findings, new.serves
+        known.findings, known.serves, known.claims, known.users = new.findings, new.serves, new.claims, new.users
     else:
         known.findings.update(new.findings)
         known.serves.update(new.serves)
-    known.claims.update(new.claims)
-    known.users.update(new.users)
+        known.claims.update(new.claims)
+        known.users.update(new.users)
     known.suspects, known.missing, known.racy, known.unlisted = new.suspects, new.missing, new.racy, new.unlisted
+    known.newcomers = new.newcomers
     known.manifest, known.manifest_reported = new.manifest, new.manifest_reported
     known.collided, known.problems, known.root = new.collided, new.problems, new.root
-    known.pending, known.checking = new.pending, new.checking
+    known.writable = new.writable
+    known.pending, known.checking, known.restored = new.pending, new.checking, new.restored
 
 
 def _plan(changes: Changes, asked: frozenset[str]) -> Plan:
@@ -117,13 +125,14 @@ def _plan(changes: Changes, asked: frozenset[str]) -> Plan:
     if changes.live or gone or changes.in_force is not before.manifest or changes.first:
         after = before.commit(changes.live, gone, changes.in_force)
     number = after.generation
-    manifest = _manifest_event(before, after)
+    manifest = manifest_event(before, after)
     changed = tuple(
         ModuleChanged(generation=number, module_id=name, path=version.path, version=version.version)
         for name, version in sorted(changes.live.items())
     )
     deleted = tuple(ModuleDeleted(generation=number, module_id=name) for name in gone)
-    errors = tuple(rejection(after, *error) for error in sorted(changes.errors, key=lambda error: error[0]))
+    restored = changes.known.restored
+    errors = tuple(rejection(after, *error, restored) for error in sorted(changes.errors, key=lambda error: error[0]))
     skipped = tuple(
         ModuleSkipped(generation=number, module_id=name)
         for name in sorted(set(changes.skipped))
@@ -143,6 +152,8 @@ def _plan(changes: Changes, asked: frozenset[str]) -> Plan:
         again=frozenset(changes.suspects),
         notes=_unlisted(changes),
         warnings=(*changes.warnings, *_remarks(changes), *_problems(changes)),
+        writable=tuple(sorted((changes.seen.writable or frozenset()) - changes.known.writable)),
+        shut=changes.seen.shut,
         pending={
             str(finding.module_id): finding.waits_for
             for finding in changes.found.values()
@@ -162,27 +173,14 @@ def _plan(changes: Changes, asked: frozenset[str]) -> Plan:
     )
 
 
-def _manifest_event(before: Snapshot, after: Snapshot) -> tuple[ManifestChanged, ...]:
-    if after.manifest is before.manifest or after.manifest is NOTHING_LISTED:
-        return ()
-    old, new = (before.manifest or NOTHING_LISTED).modules, (after.manifest or NOTHING_LISTED).modules
-    return (
-        ManifestChanged(
-            generation=after.generation,
-            added=tuple(sorted(new.keys() - old.keys())),
-            changed=tuple(sorted(name for name in new.keys() & old.keys() if new[name] != old[name])),
-            removed=tuple(sorted(old.keys() - new.keys())),
-        ),
-    )
-
-
 def _mended_manifest(changes: Changes) -> tuple[str, ...]:
-    """Name the manifest where it had a fault, and is again the one that is in force."""
-    before, now = changes.known.manifest, changes.manifest
-    had = before is not None and before.fault is not None and changes.in_force is changes.snapshot.manifest
-    force = changes.in_force
-    had = had and now is not None and now.fault is None
-    return (MANIFEST,) if had and now is not None and force is not None and now.digest == force.digest else ()
+    """Name the manifest where it was rejected, and is again the one that is in force."""
+    before, now, force = changes.known.manifest, changes.manifest, changes.in_force
+    if before is None or now is None or now.fault is not None or force is None:
+        return ()
+    if before.fault is None and before.digest != changes.known.manifest_reported:
+        return ()
+    return (MANIFEST,) if force is changes.snapshot.manifest and now.digest == force.digest else ()
 
 
 def _unlisted(changes: Changes) -> tuple[tuple[str, Fault], ...]:
@@ -217,7 +215,10 @@ def _learned(changes: Changes) -> Known:
     forgotten = {path for path, f in changes.found.items() if f.kind is Kind.MISSING and f.entry is None}
     retired = {snapshot[name].path for name in (*changes.live, *changes.gone) if name in snapshot} - serves.keys()
     complete = bool(forgotten or retired)
+    claims, users = changes.claims, _users(known, looked)
     if complete:
+        claims = {key: paths for key, paths in {**known.claims, **claims}.items() if paths}
+        users = {text: paths for text, paths in {**known.users, **users}.items() if paths}
         findings = {path: f for path, f in {**known.findings, **looked}.items() if path not in forgotten}
         serves = {path: name for path, name in {**known.serves, **serves}.items() if path not in retired}
     return Known(
@@ -226,17 +227,20 @@ def _learned(changes: Changes) -> Known:
         complete=complete,
         suspects=changes.suspects,
         missing=frozenset(changes.missing),
-        claims=changes.claims,
-        users=_users(known, looked),
+        newcomers=changes.newcomers,
+        claims=claims,
+        users=users,
         unlisted=seen.unlisted if seen.unlisted is not None else known.unlisted,
         racy=(known.racy - looked.keys()) | {path for path, finding in looked.items() if finding.racy},
         manifest=changes.manifest,
         manifest_reported=changes.manifest_reported,
         collided=changes.collided,
         problems=seen.problems if seen.problems is not None else known.problems,
+        writable=seen.writable if seen.writable is not None else known.writable,
         root=known.root if seen.hollow else seen.root,
         pending=_pending(known, looked, changes.in_force),
         checking=_checking(known, looked),
+        restored=known.restored and known.restored - {f.module_id for f in looked.values() if f.kind is Kind.GOOD},
     )
 
 

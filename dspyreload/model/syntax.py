@@ -16,12 +16,19 @@ __all__ = ["LEAST_MODULE", "TOKEN", "TOO_DEEP", "explained"]
 
 LEAST_MODULE = 'the least that a module can be is {"instruction": "..."}'
 TOO_DEEP = "lists or objects stand too deep inside each other"
-TOKEN = re.compile(r'[ \t\r\n]*(?:("[^"\\]*(?:\\.[^"\\]*)*")|([{}\[\],:])|([^\s{}\[\],:"]+))', re.DOTALL)
-"""A string, a mark, or anything else up to the next."""
+TOKEN = re.compile(r'[ \t\r\n]*(?:("[^"\\]*(?:\\.[^"\\]*)*"?)|([{}\[\],:])|([^\s{}\[\],:"]+))', re.DOTALL)
+"""A string, a mark, or anything else up to the next. A string without an end is one too: to look for the end anew from
+each of its quotes would take for ever."""
 
 _CONFLICT = re.compile(r"^(<{7}|={7}|>{7}|\|{7})(?= |\r?$)", re.MULTILINE)
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
-_NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
+_LONGEST_NUMBER = 300
+_ODD = re.compile(
+    r'("[^"\\]*(?:\\.[^"\\]*)*"?)|(NaN|-?Infinity)'
+    rf"|(?<![\d.eE+-])(-?\d[\d.]*[eE][+-]?\d+|-?\d[\d.]{{{_LONGEST_NUMBER},}})",
+    re.DOTALL,
+)
+"""A string, a number that is none, and a number that is perhaps too large."""
 _CURLY = "\u201c\u201d\u201e\u00ab\u00bb\u2018\u2019\u201a"
 _CLOSING = {"{": "}", "[": "]"}
 
@@ -181,16 +188,16 @@ def _short(name: str) -> str:
 
 def _odd_token(text: str) -> FaultError | None:
     """Find what Python's json accepts and RFC 8259, or msgspec, does not."""
-    for token in TOKEN.finditer(text):
-        string, _mark, bare = token.groups()
-        if string and (lone := _half_pair(string)) is not None:
+    for token in _ODD.finditer(text):
+        string, word, number = token.groups()
+        if string and "\\u" in string and (lone := _half_pair(string)) is not None:
             return FaultError(
                 r"half of a \u pair: a character that does not exist; write the character itself",
                 offset=token.start(1) + lone,
             )
-        if bare in ("NaN", "Infinity", "-Infinity"):
-            return FaultError(f"{bare} is not JSON; write a number or null", offset=token.start(3))
-        if bare and _NUMBER.fullmatch(bare) and (len(bare) > 300 or abs(float(bare)) == float("inf")):
+        if word:
+            return FaultError(f"{word} is not JSON; write a number or null", offset=token.start(2))
+        if number and (len(number) > _LONGEST_NUMBER or abs(float(number)) == float("inf")):
             return FaultError("a number that is too large", offset=token.start(3), mend="write a smaller one")
     return None
 

@@ -11,10 +11,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from dspyreload.errors import DSPyReloadError, EngineBusy, EngineClosed, NotReady, ReplyRefused, UnknownModule
-from dspyreload.lm.invoking import Call, Invoking
+from dspyreload.lm.call import Call
+from dspyreload.lm.invoking import Invoking
 from dspyreload.lm.loop import LMLoop
 from dspyreload.lm.reply import Chunk, Reply
 from dspyreload.model.snapshot import Snapshot
+from dspyreload.raised import log_raised
 from dspyreload.reactor import check_seconds, check_thread
 from dspyreload.talk.replies import ReplyStream
 
@@ -247,8 +249,13 @@ class Calls:
     def _tool(self, name: str, module_id: str, function: Callable[[], Any]) -> Deferred[Any]:
         def failed(failure: Failure) -> Failure:
             if failure.check(CancelledError) is None:
-                _log.failure(
-                    "the tool {tool} of {module_id} failed; the LM is told", failure, tool=name, module_id=module_id
+                log_raised(
+                    _log,
+                    "the tool {tool} of {module_id} failed; the LM is told",
+                    failure,
+                    private=True,
+                    tool=name,
+                    module_id=module_id,
                 )
             return failure
 

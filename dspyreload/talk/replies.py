@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from dspyreload.lm.reply import Chunk, Reply
+from dspyreload.raised import log_raised
 
 __all__ = ["ReplyStream"]
 
@@ -45,7 +46,7 @@ class ReplyStream(Deferred[Reply]):
                 self._on_chunk(chunk)
             except Exception:
                 if not self._said:  # once: it may do so at each of a hundred pieces
-                    _log.failure("on_chunk raised; the reply goes on")
+                    log_raised(_log, "on_chunk raised; the reply goes on", Failure(), private=True)
                 self._said = True
         self._give(chunk)
 
