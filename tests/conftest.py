@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+pytest_plugins = ["tests.faults.table"]
+
 MODULE: dict[str, Any] = {
     "module_id": "npc.smith",
     "predictor_type": "predict",
@@ -46,6 +48,12 @@ def modules(tmp_path: Path) -> Path:
     directory = tmp_path / "modules"
     directory.mkdir()
     return directory
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Be in a folder where no server has left its state file, as one that was tried in a checkout does."""
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture

@@ -108,7 +108,7 @@ def test_hot_reload_stats_tracking(modules: Path, save: Save) -> None:
     save("npc/smith.json", module_text())
     clock = ReactorClock()
     engine = DSPyEngine(modules, reactor=clock)
-    stats = engine.passes.stats
+    stats = engine.passes.committing.stats
     before = (stats.reloads_total, stats.reloads_failed, stats.reloads_skipped)
     save("npc/smith.json", module_text(instruction="New."))
     assert isinstance(reload(engine, clock, "npc.smith"), ModuleChanged)

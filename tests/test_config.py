@@ -21,6 +21,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
         "polling": False,
         "max_file_size": 4 * 1024 * 1024,
         "max_files": 100_000,
+        "strict": False,
     }
 
 

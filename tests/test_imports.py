@@ -18,15 +18,16 @@ BELOW: dict[str, set[str]] = {
     "model": set(),
     "disk": {"model"},
     "lm": {"model"},
-    "live": {"model", "disk"},
-    "talk": {"model", "lm"},
+    "raised": {"model"},
+    "live": {"model", "disk", "raised"},
+    "talk": {"model", "lm", "raised"},
     "engine": {"model", "disk", "lm", "live", "talk"},
     "edges": {"model", "disk", "lm", "live", "talk", "engine"},
 }
 """What each layer may import, beside itself and :data:`SHARED`."""
 
 SHARED = {"config", "errors", "lmconfig", "reactor"}
-EDGES = {"tap", "__main__", "testing", "setups", "commands", "lmoptions"}
+EDGES = {"tap", "__main__", "testing", "setups", "starting", "commands", "lmoptions"}
 
 
 @attrs.frozen

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import gc
 import json
 import re
 import threading
@@ -21,7 +20,6 @@ from dspy.clients import base_lm
 from dspy.lm15 import Message, Response, Usage
 from twisted.internet import reactor as installed
 from twisted.internet.defer import CancelledError, Deferred, DeferredQueue, gatherResults
-from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
 from dspyreload import DSPyEngine, HotReloadConfig, Reply
@@ -39,6 +37,7 @@ from dspyreload.errors import (
 from dspyreload.model.events import ModuleChanged, ModuleDeleted, ReloadError
 from dspyreload.testing import Prompt, ScriptedLM
 from tests.conftest import Save, module_text
+from tests.freed import freed_in_reactor
 
 reactor: Any = installed
 T = TypeVar("T")
@@ -473,10 +472,7 @@ class TestClosing:
         await soon(game.close())
         kept = weakref.ref(game)
         del game
-        for _ in range(2):  # the turn of the reactor that told us still holds what it called
-            await soon(deferLater(reactor, 0, lambda: None))
-        gc.collect()
-        assert kept() is None
+        assert await freed_in_reactor(kept)
 
 
 @pytest.mark.usefixtures("smith")
@@ -574,8 +570,7 @@ class TestNewVersions:
         await soon(old.ended)
         del old
         await soon(game.invoke("npc.smith", lm=ScriptedLM(AYE).lm, **HELLO))
-        gc.collect()
-        assert program() is None
+        assert await freed_in_reactor(program)
 
     @in_reactor
     async def test_the_program_of_a_deleted_module_is_freed(self, engine: MakeEngine, save: Save, smith: Path) -> None:
@@ -590,8 +585,7 @@ class TestNewVersions:
         assert [type(event) for event in events] == [ModuleDeleted]
         await soon(game.invoke("npc.bard", **HELLO))
         await soon(game.invoke("npc.bard", lm=ScriptedLM(AYE).lm, **HELLO))
-        gc.collect()
-        assert program() is None
+        assert await freed_in_reactor(program)
 
 
 @pytest.mark.usefixtures("smith")

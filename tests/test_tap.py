@@ -20,6 +20,8 @@ from dspyreload import HotReloadConfig, HotReloadService, tap
 from dspyreload.testing import ReactorClock
 from tests.conftest import Save, module_text
 
+pytestmark = pytest.mark.usefixtures("elsewhere")
+
 CASE = trial.SynchronousTestCase()
 
 
@@ -121,6 +123,10 @@ BAD: dict[str, tuple[str, ...]] = {
     "a setup in a package that is not there": ("--modules", "{tmp}", "--setup", "no_such_game.setup"),
     "an empty setup": ("--modules", "{tmp}", "--setup", ""),
     "a relative setup": ("--modules", "{tmp}", "--setup", ".setup"),
+    "waiting for what has to be checked": ("--modules", "{tmp}", "--wait", "--strict"),
+    "a state file that is a folder": ("--modules", "{tmp}", "--state", "{tmp}"),
+    "a state file in a folder that is not there": ("--modules", "{tmp}", "--state", "{tmp}/nowhere/state"),
+    "an empty state file": ("--modules", "{tmp}", "--state", " "),
     "an option that is not known": ("--modules", "{tmp}", "--no-such-option"),
     "an argument that is no option": ("--modules", "{tmp}", "extra"),
 }
@@ -191,6 +197,8 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     assert not caught.value.code
     text = capsys.readouterr().out
     for option in ("--modules", "--debounce", "--rescan", "--poll", "--setup", "--lm", "--lm-config", "--fallback"):
+        assert option in text
+    for option in ("--state", "--wait", "--strict"):
         assert option in text
 
 

@@ -15,6 +15,8 @@ from dspyreload.testing import ReactorClock
 from tests.conftest import Save, module_text
 from tests.test_tap import CASE, engine_of, made, parse
 
+pytestmark = pytest.mark.usefixtures("elsewhere")
+
 KEY = "sk-live-c0ffee-5ec2e7"
 LMS = """
 [smart]

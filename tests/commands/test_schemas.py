@@ -274,8 +274,8 @@ class TestADirectory:
             (["--write"], "schema --write needs DIR"),
             (["none", "--write"], "none is not there; correct its name, or make it with dspyreload init"),
             (["none"], "none is not there; correct its name, or make it with dspyreload init"),
-            (["broken"], "manifest.json: the file ends too early"),
-            (["broken", "--write"], "manifest.json: the file ends too early"),
+            (["broken"], "manifest.json:1:2: the file ends too early"),
+            (["broken", "--write"], "manifest.json:1:2: the file ends too early"),
         ],
     )
     def test_what_can_not_be_is_one_line(

@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 
-from dspyreload.disk import including
+from dspyreload.disk import including, reading, tree
 from dspyreload.model.events import ModuleDeleted
 from dspyreload.model.faults import FaultError, nearest
 from dspyreload.model.manifest import MANIFEST, parse_manifest
@@ -98,3 +98,67 @@ def test_a_fault_in_a_shared_module_is_looked_for_once(server: Server, monkeypat
     server.settle()
     assert len(parsed) == 2  # the first look, and the second
     assert all(f"m{number}" in server.snapshot for number in range(5))
+
+
+@pytest.mark.usefixtures("settled")
+@pytest.mark.parametrize("path", ["a.json", MANIFEST])
+def test_what_broke_behind_the_same_stat_signature_is_rejected(
+    server: Server, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """A full read suspects it, and the second look reads it again, whatever its stat signature says."""
+    for module in (reading, tree):
+        monkeypatch.setattr(module, "stamp_of", lambda info: (1, 2, 3, 4, 5))
+    server.save("a.json", SMALL)
+    server.save(MANIFEST, '{"modules": {"a": {"path": "a.json"}}}')
+    server.start()
+    server.save(path, "{")
+    plan = server.look(deep=True)
+    assert plan.errors == ()
+    assert [event.path for event in server.look(*plan.again).errors] == [path]
+    assert list(server.snapshot) == ["a"]
+
+
+def test_a_link_that_leads_to_itself_is_rejected(server: Server) -> None:
+    """It is a file that can't be read, and not one that is gone: what served in its place goes on serving."""
+    server.save("a.json", SMALL)
+    server.start()
+    (server.root / "a.json").unlink()
+    for path in ("a.json", "b.json"):
+        (server.root / path).symlink_to(path)
+    server.look()
+    assert [(event.path, "leads to itself" in event.error) for event in server.look().errors] == [
+        ("a.json", True),
+        ("b.json", True),
+    ]
+    assert list(server.snapshot) == ["a"]
+    again = Server(server.root)
+    assert [event.path for event in again.start().errors] == ["a.json", "b.json"]
+
+
+def test_a_directory_with_nothing_but_a_manifest_that_can_not_be_read_is_not_empty(server: Server) -> None:
+    """It is looked at, and what is wrong with its manifest is said."""
+    server.save("a.json", SMALL)
+    server.start()
+    server.root.rename(server.root.with_name("away"))
+    server.root.mkdir()
+    (server.root / MANIFEST).symlink_to(MANIFEST)
+    plan = server.look()
+    assert not plan.hollow
+    assert [event.path for event in server.look(*plan.again).errors] == [MANIFEST]
+
+
+@pytest.mark.usefixtures("settled")
+@pytest.mark.parametrize("path", ["a.json", "town.md", MANIFEST])
+def test_what_was_missing_and_can_not_be_read_now_is_said(server: Server, path: str) -> None:
+    """Neither has a stat signature, and they are two things."""
+    server.save("a.json", '{"instruction": "x", "include": ["town.md"]}')
+    if path != MANIFEST:
+        server.save(MANIFEST, '{"modules": {"a": {"path": "a.json"}}}')
+    if path == "a.json":
+        (server.root / path).unlink()
+    server.start()
+    server.look()
+    (server.root / path).symlink_to(path)
+    plan = server.look()
+    errors = plan.errors + server.look(*plan.again).errors
+    assert ["leads to itself" in event.error for event in errors] == [True]

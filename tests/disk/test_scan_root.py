@@ -57,6 +57,18 @@ class TestRoot:
         assert instruction(serving, "a") == NEW
         assert set(serving.snapshot) == set(before)
 
+    def test_who_asks_for_a_listed_file_that_is_missing_makes_an_empty_directory_no_other(self, server: Server) -> None:
+        """It was missing before, and is missing there."""
+        server.save(MANIFEST, json.dumps({"modules": {"a": {"path": "a.json"}}}))
+        server.start()
+        before = server.snapshot
+        os.rename(server.root, server.root.with_name("away"))
+        server.root.mkdir()
+        assert server.settle("a.json", asked=["a"]) == ()
+        assert server.seen is not None
+        assert server.seen.hollow
+        assert server.snapshot is before
+
     def test_another_directory_in_its_place_is_looked_at_whole(self, serving: Server) -> None:
         """A root that was replaced is read everywhere, whatever was hinted."""
         other = serving.root.with_name("other")
@@ -115,6 +127,25 @@ def test_a_folder_that_can_not_be_listed_is_said_once(serving: Server, monkeypat
     monkeypatch.setattr(os, "scandir", refuse)
     said = [path for _ in range(3) for path, _fault in serving.look().warnings]
     assert said == ["npc"]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_listed_file_behind_a_link_that_leads_out_is_rejected_by_name(server: Server, there: bool) -> None:
+    """The manifest names it, so that it need not be in the listing: it is no missing file."""
+    outside = server.root.with_name("outside")
+    outside.mkdir()
+    if there:
+        (outside / "smith.json").write_text(module_text("smith"))
+    server.start()
+    (server.root / "npc").symlink_to(outside)
+    server.save(MANIFEST, json.dumps({"modules": {"smith": {"path": "npc/smith.json"}}}))
+    errors = {error.path: error.error for error in named(server.settle(), ReloadError)}
+    if there:
+        assert errors["npc/smith.json"].startswith("the file lies outside of the modules directory")
+        assert errors[MANIFEST] == "the manifest waits for npc/smith.json (which has a fault)"
+    else:
+        assert errors[MANIFEST] == "the manifest waits for npc/smith.json (missing)"
+    assert server.snapshot == {}
 
 
 def test_a_folder_that_is_gone_removes_its_modules(serving: Server) -> None:

@@ -69,6 +69,27 @@ class TestReplacing:
             replace_file(str(tmp_path), "npc/smith.json", "a new text")
             assert reader.read() == "old"
 
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+    def test_its_owner_and_group_stay(self, tmp_path: Path, old: Path) -> None:
+        """A server that may read it as its group, and root who writes a hash, are in nobody's way."""
+        os.chown(old, 1234, 5678)
+        old.chmod(0o2640)
+        replace_file(str(tmp_path), "npc/smith.json", "new")
+        info = old.stat()
+        assert (info.st_uid, info.st_gid, stat.S_IMODE(info.st_mode)) == (1234, 5678, 0o2640)
+
+    def test_a_file_that_may_not_be_given_away_is_written_all_the_same(
+        self, tmp_path: Path, old: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is then the writer's own."""
+
+        def refuse(*_arguments: Any) -> None:
+            raise PermissionError(errno.EPERM, "no")
+
+        monkeypatch.setattr(os, "chown", refuse)
+        replace_file(str(tmp_path), "npc/smith.json", "new")
+        assert old.read_text() == "new"
+
     @pytest.mark.parametrize("mode", [0o644, 0o600, 0o664, 0o444, 0o755, 0o2640])
     def test_its_mode_stays(self, tmp_path: Path, old: Path, mode: int) -> None:
         """Who could read it can still read it, and nobody else."""

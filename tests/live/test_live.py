@@ -158,7 +158,7 @@ def test_a_subscriber_that_raises_is_counted_and_logged_and_goes_on(live: Live, 
     assert numbers(seen) == [0, 1]
     assert live.stats.subscriber_errors == 2
     failures = [entry["log_failure"] for entry in logs if "log_failure" in entry]
-    assert [str(failure.value) for failure in failures] == ["my own fault"] * 2
+    assert [str(failure.value) for failure in failures] == ["ValueError: my own fault"] * 2
 
 
 async def _raises(event: HotReloadEvent) -> None:

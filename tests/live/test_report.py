@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import ItemsView, Iterator, Sequence
 from typing import Any
 
 import attrs
 import pytest
 from twisted.logger import LogEvent, Logger, LogLevel, capturedLogs, formatEvent
 
-from dspyreload.live.report import report, report_pending
+from dspyreload.live.report import report, report_damage, report_pending, report_restored
 from dspyreload.model.events import (
     HotReloadEvent,
     ManifestChanged,
@@ -20,7 +20,10 @@ from dspyreload.model.events import (
     ReloadError,
 )
 from dspyreload.model.faults import Fault, quoted
+from dspyreload.model.finding import Known
+from dspyreload.model.manifest import ModuleEntry, ModuleManifest
 from dspyreload.model.plan import Plan
+from dspyreload.model.restoring import Restored
 from dspyreload.model.snapshot import EMPTY
 
 VERSION = "0123456789abcdef" * 4
@@ -38,11 +41,12 @@ def said(
     notes: Any = (),
     warnings: Any = (),
     mended: tuple[str, ...] = (),
+    in_force: ModuleManifest | None = None,
 ) -> Sequence[LogEvent]:
     """Return the lines that a pass with these events leaves in the log."""
     values: dict[str, Any] = {str(field.alias): () for field in attrs.fields(Plan)}
     values |= {
-        "snapshot": attrs.evolve(EMPTY, generation=7),
+        "snapshot": attrs.evolve(EMPTY, generation=7, manifest=in_force),
         "events": events,
         "manifest": tuple(event for event in events if isinstance(event, ManifestChanged)),
         "changed": tuple(event for event in events if isinstance(event, ModuleChanged)),
@@ -155,6 +159,12 @@ def test_control_characters_in_names_are_escaped() -> None:
         assert "\\x1b[2J" in line(entry)
 
 
+def test_a_long_path_is_cut_short_and_its_place_is_not() -> None:
+    """A writer needs the line more than the end of the name."""
+    (entry,) = said(ReloadError(generation=7, path="n" * 4000, error="a fault", line=12, column=3))
+    assert line(entry) == "n" * 299 + "…:12:3: a fault; nothing is served in its place"
+
+
 def test_braces_in_names_and_texts_are_no_format() -> None:
     """What stands in a file is never taken as a format string."""
     (entry,) = said(ReloadError(generation=7, path="{generation}{x}.json", error="{log_level} {0} {"))
@@ -165,7 +175,21 @@ def test_a_module_that_is_gone_is_a_warning() -> None:
     """Players will notice; the operator should before."""
     (entry,) = said(ModuleDeleted(generation=7, module_id="npc.smith"))
     assert entry["log_level"] is LogLevel.warn
-    assert "npc.smith is no longer served" in line(entry)
+    assert line(entry) == "npc.smith is no longer served: there is no file for it any more; generation 7"
+
+
+def test_a_module_that_the_first_manifest_does_not_list_is_said_to_be_gone_for_that() -> None:
+    """Its file is there: without a manifest it was served."""
+    event = ModuleDeleted(generation=7, module_id="npc.smith")
+    (entry,) = said(event, in_force=ModuleManifest("1.0", {"npc.cook": ModuleEntry(path="cook.json")}))
+    assert line(entry) == "npc.smith is no longer served: manifest.json does not list it; generation 7"
+
+
+def test_a_module_that_a_manifest_drops_is_said_to_be_gone_for_that() -> None:
+    """What the one before listed and this one does not."""
+    events = (ManifestChanged(generation=7, removed=("npc.smith",)), ModuleDeleted(generation=7, module_id="npc.smith"))
+    _live, entry = said(*events, in_force=ModuleManifest("1.0", {}))
+    assert line(entry) == "npc.smith is no longer served: manifest.json no longer lists it; generation 7"
 
 
 def test_many_deletions_are_cut_short_with_their_number() -> None:
@@ -215,6 +239,25 @@ def aside(kind: str, remarks: tuple[tuple[str, Fault], ...]) -> Sequence[LogEven
     return said(warnings=remarks) if kind == "warnings" else said(notes=remarks)
 
 
+def test_of_many_modules_that_wait_nobody_walks_through_all() -> None:
+    """The lines are written on the reactor."""
+    walked: list[str] = []
+
+    class Many(dict[str, str]):
+        def __iter__(self) -> Iterator[str]:
+            for name in dict.__iter__(self):
+                walked.append(name)
+                yield name
+
+    pending = ItemsView(Many({f"npc.n{number:04}": "signature npc.dialogue" for number in range(1000)}))
+    with capturedLogs() as logged:
+        report_pending(Logger(), pending)
+    lines = [str(formatEvent(event)) for event in logged]
+    assert lines[0] == "npc.n0000 waits: signature npc.dialogue"
+    assert lines[20:] == ["980 more modules wait"]
+    assert len(walked) <= 21
+
+
 @pytest.mark.parametrize(("kind", "level"), [("warnings", LogLevel.warn), ("notes", LogLevel.info)])
 def test_an_oddity_names_its_file_and_place(kind: str, level: object) -> None:
     """What is odd keeps nothing from being served: a warning, or for information."""
@@ -245,3 +288,24 @@ def test_many_oddities_are_cut_short_with_their_number(kind: str) -> None:
     logs = aside(kind, tuple((f"n{number}.json", Fault("odd")) for number in range(1000)))
     assert len(logs) == 21
     assert "980 more" in line(logs[-1])
+
+
+def test_a_damaged_state_file_is_cut_short_with_its_number() -> None:
+    """Of ten thousand modules: the reactor would write lines for a second."""
+    with capturedLogs() as logged:
+        report_damage(Logger(), "/srv/state.sqlite3", tuple(f"npc.n{number}: it is damaged" for number in range(25)))
+    lines = [str(formatEvent(event)) for event in logged]
+    assert lines[0] == "/srv/state.sqlite3: npc.n0: it is damaged"
+    assert lines[20:] == ["/srv/state.sqlite3: 5 more things are not what was written"]
+
+
+def test_what_can_t_be_brought_back_is_cut_short_with_its_number() -> None:
+    """Of files that it serves in place of, and of modules that it can't serve."""
+    errors = tuple(ReloadError(generation=7, path=f"n{number}.json", error="broken") for number in range(23))
+    faults = tuple((f"npc.n{number}", "broken") for number in range(22))
+    with capturedLogs() as logged:
+        report_restored(Logger(), Restored(snapshot=EMPTY, known=Known(), errors=errors, faults=faults))
+    lines = [str(formatEvent(event)) for event in logged]
+    assert lines[20] == "3 more files are rejected"
+    assert lines[-1] == "2 more modules can't be brought back from the state file"
+    assert len(lines) == 42

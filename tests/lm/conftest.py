@@ -9,8 +9,9 @@ from typing import Any
 
 from dspyreload.config import Limits
 from dspyreload.live.stats import Ledger
+from dspyreload.lm.call import Call
 from dspyreload.lm.health import Health
-from dspyreload.lm.invoking import Call, Invoking
+from dspyreload.lm.invoking import Invoking
 from dspyreload.lm.limiting import Limiter
 from dspyreload.lm.models import LanguageModels
 from dspyreload.lm.programs import Programs

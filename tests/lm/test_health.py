@@ -174,3 +174,54 @@ class TestGivingUp:
         stage.health.ended(LM, "first")
         assert not stage.health.states[LM].healthy
         assert len(stage.told) == 1
+
+
+class TestForgetting:
+    """A game that makes a language model for each call."""
+
+    def test_a_hundred_are_remembered(self, stage: Stage) -> None:
+        """Those that failed last, however many there were."""
+        for number in range(1000):
+            stage.fail(name=f"{LM} ({number})")
+        assert set(stage.health.states) == {f"{LM} ({number})" for number in range(900, 1000)}
+        assert stage.told == []
+
+    def test_one_that_is_down_is_remembered_before_those_that_failed_once(self, stage: Stage) -> None:
+        """As long as it is, calls do not wait for it."""
+        stage.fail(3)
+        for number in range(1000):
+            stage.fail(name=f"{LM} ({number})")
+        assert not stage.may_try()
+        assert len(stage.health.states) == 100
+
+    def test_of_more_that_are_down_the_one_that_failed_longest_ago_is_forgotten(self, stage: Stage) -> None:
+        """And that is told, or its trouble would be on the board for ever; it is tried like any other then."""
+        for number in range(101):
+            stage.fail(3, name=f"{LM} ({number})")
+        assert stage.told[-2:] == [
+            (f"{LM} (0)", True, "it has not been asked lately", 0.0),
+            (f"{LM} (100)", False, "no route", 1.0),
+        ]
+        assert len(stage.health.states) == 100
+        assert stage.may_try(name=f"{LM} (0)")
+        assert not stage.may_try(name=f"{LM} (1)")
+
+    def test_what_ends_after_it_was_forgotten_does_no_harm(self, stage: Stage) -> None:
+        """A call may still be under way: its answer is as good as that of one that never failed."""
+        stage.fail(3, name="old")
+        stage.now = 1.0
+        assert stage.may_try("a try", name="old")
+        for number in range(100):
+            stage.fail(3, name=f"{LM} ({number})")
+        assert "old" not in stage.health.states
+        stage.health.succeeded("old")
+        stage.health.ended("old", "a try")
+        stage.fail(name="old", call="a try")
+        assert stage.health.states["old"].failures == 1
+
+    def test_the_states_can_be_walked_through_while_they_change(self, stage: Stage) -> None:
+        """By an operator's page on another thread."""
+        stage.fail(name="one")
+        walk = iter(stage.health.states.items())
+        stage.fail(name="another")
+        assert [name for name, _state in walk] == ["one"]

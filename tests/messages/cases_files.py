@@ -30,6 +30,11 @@ def _folder_out(path: Path) -> None:
     path.symlink_to(outside, target_is_directory=True)
 
 
+def _for_all(path: Path) -> None:
+    path.write_text(_SMITH, encoding="utf-8")
+    path.chmod(0o666)
+
+
 def _to_itself(path: Path) -> None:
     path.symlink_to(path.name)
 
@@ -69,6 +74,11 @@ _FILES: tuple[Case, ...] = (
         Checked(
             words="(Checked with a limit of 50 bytes; 4 MiB are allowed.)", config=HotReloadConfig(max_file_size=50)
         ),
+    ),
+    one(
+        "A file that everybody may write",
+        Made("a file of mode 666", _for_all, _SMITH),
+        Checked(words="(Checked as `twistd dspyreload --strict` does.)", config=HotReloadConfig(strict=True)),
     ),
     Case(
         "More files than are allowed",

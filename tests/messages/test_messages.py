@@ -33,6 +33,11 @@ EXEMPT = {
     "it is there already, and is never written over": "another program must write it in that moment",
     "it was saved while it was formatted; run this again": "an editor must save it in that moment",
     "there is one version so far: change the file, save it, then /both": "an answer must come first",
+    "it says that it is ...": "a state file that another program changed",
+    "its id or its path can't be one": "a state file that another program changed",
+    "it is not what was written": "a state file that another program changed",
+    "its version is no SHA-256": "a state file that another program changed",
+    "its entry is that of another file": "a state file that another program changed",
     "talk needs ...: python -m pip install 'dspyreload[talk]'": "tests have it installed",
 }
 """Texts that the document can't have, each with the reason."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
@@ -10,7 +11,7 @@ from twisted.logger import capturedLogs, formatEvent
 
 from dspyreload import HotReloadConfig, Tool
 from dspyreload.errors import InvokeTimeout, LMFailed
-from dspyreload.model.events import LMHealthChanged
+from dspyreload.model.events import HealthChanged, LMHealthChanged
 from dspyreload.testing import ChatServer, Die, Hang
 from tests.conftest import Save, module_text
 from tests.talk import real
@@ -180,6 +181,8 @@ class TestComingBack:
             await held.next()
         held.answer()
         assert {reply.fallback for reply in await soon(gatherResults(calls))} == {"demos"}
+        await real.until(lambda: game.events)  # told of in a later turn than the replies
+        await turn()
         assert [event.retry_in for event in game.events] == [1.0]
         assert game.state.retry_at == game.clock.now + 1
 
@@ -269,14 +272,17 @@ class TestTelling:
             LMHealthChanged(
                 generation=1, lm="real", healthy=False, reason="[openai/anything] out of order", retry_in=1.0
             ),
+            HealthChanged(generation=1, status="degraded", since=ANY, reasons=(ANY,)),
             LMHealthChanged(generation=1, lm="real", healthy=True),
+            HealthChanged(generation=1, status="ok", since=ANY),
         ]
         state = service.stats.lms["real"]
         assert (state.healthy, state.failures, state.reason) == (True, 0, "")
         lines = [line for line in map(formatEvent, logs) if line is not None and "the LM real" in line]
         assert lines == [
-            "the LM real fails: [openai/anything] out of order; fallbacks answer, and it is tried again in 1 s",
-            "the LM real answers again",
+            "the LM real fails: [openai/anything] out of order; fallbacks answer, and it is tried again now and then;"
+            " health is degraded",
+            "the LM real answers again; health is ok",
         ]
         assert [event["log_level"].name for event in logs if "the LM" in str(formatEvent(event))] == ["warn", "info"]
         await soon(handle.stop())

@@ -8,6 +8,7 @@ import weakref
 from typing import Any
 
 from dspyreload.model.snapshot import Snapshot
+from tests.freed import freed
 from tests.talk.conftest import HELLO, Game
 
 
@@ -33,7 +34,7 @@ def test_the_last_lease_to_let_go_frees_an_old_version(game: Game) -> None:
     first.end()
     assert alive(old, program) == [True, True]
     second.end()
-    assert alive(old, program) == [False, False]
+    assert freed(old, program)
 
 
 def test_the_last_call_frees_it(game: Game) -> None:
@@ -58,7 +59,7 @@ def test_the_last_call_frees_it(game: Game) -> None:
     del call
     game.before_answer = lambda: None
     game.say(game.engine)  # the loop lets go of its last task when it turns
-    assert alive(old, program) == [False, False]
+    assert freed(old, program)
 
 
 def test_a_lease_that_nobody_ended_goes_with_who_held_it(game: Game) -> None:
@@ -70,7 +71,7 @@ def test_a_lease_that_nobody_ended_goes_with_who_held_it(game: Game) -> None:
     game.say(game.engine)
     assert alive(old, program) == [True, True]
     del lease
-    assert alive(ref, old, program) == [False, False, False]
+    assert freed(ref, old, program)
     game.clock.advance(10_000)
 
 
@@ -82,7 +83,7 @@ def test_its_time_frees_it(game: Game) -> None:
     game.change("two")
     game.say(game.engine)
     game.clock.advance(5)
-    assert alive(old, program) == [False, False]
+    assert freed(old, program)
     lease.end()
 
 

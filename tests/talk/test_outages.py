@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from twisted.logger import capturedLogs, formatEvent
 
 from dspyreload.testing import ChatServer, Refuse, ScriptedLM
 from tests.conftest import Save, module_text
 from tests.talk import real
-from tests.talk.conftest import AYE, HELLO, MakeEngine, in_reactor, soon
-from tests.talk.real import Game, settings
+from tests.talk.conftest import AYE, HELLO, MakeEngine, in_reactor, soon, turn
+from tests.talk.real import DOWN, Game, settings
 
 pytestmark = pytest.mark.usefixtures("smith")
 
@@ -38,6 +39,29 @@ async def test_an_answer_out_of_form_ends_one(engine: MakeEngine, server: ChatSe
     server.answers = ["Grmbl."]
     assert await game.fallback() == "demos"
     assert game.state.healthy
+
+
+@in_reactor
+async def test_one_that_nobody_asks_any_more_is_none_for_ever(
+    engine: MakeEngine, server: ChatServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A game that makes a language model for each call: when too many fail, the oldest is forgotten, and not said to
+    answer."""
+    import dspy
+
+    monkeypatch.setattr("dspyreload.lm.health._MOST", 1)
+    game = Game(engine, server)
+    await game.break_down()
+    await turn()
+    server.answers = [DOWN]
+    other = dspy.LM("openai/other", api_base=server.url, api_key="none", cache=False, num_retries=0)
+    with capturedLogs() as logs:
+        await soon(game.ask(lm=other))
+        await turn()
+    assert list(game.engine.live.ledger.lms) == ["openai/other"]
+    assert (game.events[-1].lm, game.events[-1].healthy) == ("real", True)
+    lines = [str(formatEvent(event)) for event in logs if "the LM real" in str(formatEvent(event))]
+    assert lines == ["the LM real is forgotten: it has not been asked lately; health is ok"]
 
 
 @in_reactor

@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import pytest
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, fail
-from twisted.logger import capturedLogs, formatEvent
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 
 from dspyreload.errors import LMFailed
 from dspyreload.lm.reply import Chunk, Reply
@@ -153,8 +153,11 @@ class TestOnChunk:
             talk.call.callback(REPLY)
         assert heard == ["Aye, ", "sir."]
         assert listener.items == ["Aye, ", "sir.", REPLY]
-        assert [formatEvent(entry) for entry in logs] == ["on_chunk raised; the reply goes on"]
-        assert all(entry["log_failure"].check(ZeroDivisionError) for entry in logs)
+        logged, for_debug = logs
+        assert formatEvent(logged) == "on_chunk raised; the reply goes on"
+        assert str(logged["log_failure"].value).startswith("ZeroDivisionError: its words may be a player's")
+        assert formatEvent(for_debug) == "it raised ZeroDivisionError: a bug of the game"
+        assert for_debug["log_level"] is LogLevel.debug
 
 
 class TestTheIterator:
