@@ -9,6 +9,7 @@ import pytest
 from dspyreload.model import events
 from dspyreload.model.events import (
     EventsDropped,
+    HealthChanged,
     HotReloadEvent,
     LMHealthChanged,
     ManifestChanged,
@@ -25,6 +26,7 @@ ALL: list[HotReloadEvent] = [
     ReloadError(generation=2, path="npc.json", error="the file is empty"),
     ModuleSkipped(generation=2, module_id="npc"),
     LMHealthChanged(generation=2, lm="big", healthy=False, reason="no route to host", retry_in=1.0),
+    HealthChanged(generation=2, status="degraded", since=1.0, reasons=("no watches left",)),
     EventsDropped(generation=2, count=3),
 ]
 

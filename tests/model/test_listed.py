@@ -275,8 +275,12 @@ def test_a_manifest_as_it_was_is_no_commit(serving: Server) -> None:
     assert serving.snapshot is before
 
 
-def test_a_manifest_that_never_came_into_force_lets_its_files_go(server: Server) -> None:
-    """Where there was no manifest, one that waits and is deleted leaves each file to itself."""
+@pytest.mark.parametrize("how", ["deleted", "broken"])
+def test_a_manifest_that_never_came_into_force_lets_its_files_go(
+    server: Server, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Where there was no manifest, one that waits and is no more leaves each file to itself, at once."""
+    monkeypatch.setattr("dspyreload.disk.reading._TICK_NS", 0)  # else a file that was written just now is read again
     server.save("a.json", module_text("a"))
     server.start()
     server.save(MANIFEST, listing("a", "b"))
@@ -284,9 +288,11 @@ def test_a_manifest_that_never_came_into_force_lets_its_files_go(server: Server)
     server.save("a.json", module_text("a", instruction="New."))
     server.settle("a.json")
     assert server.snapshot["a"].module().instruction == "You are a smith."
-    (server.root / MANIFEST).unlink()
+    if how == "deleted":
+        (server.root / MANIFEST).unlink()
+    else:
+        server.save(MANIFEST, "{")
     server.settle(MANIFEST)
-    server.settle()
     assert server.snapshot["a"].module().instruction == "New."
     assert server.snapshot.manifest is None
 
@@ -399,3 +405,47 @@ def test_a_manifest_that_was_suspect_and_then_is_missing_is_looked_at_once_more(
     manifest.unlink()
     serving.settle(MANIFEST)
     assert set(serving.snapshot) == {"a", "b", "extra"}
+
+
+def test_who_asks_for_a_module_that_waits_with_the_manifest_is_told_so_each_time(server: Server) -> None:
+    """Its file is unchanged since the last look, and still not what serves."""
+    server.save("a.json", module_text("one"))
+    server.save("manifest.json", '{"modules": {"one": {"path": "a.json"}}}')
+    server.start()
+    server.save("a.json", module_text("one", instruction="New."))
+    server.save("manifest.json", '{"modules": {"one": {"path": "a.json", "tags": ["new"]}, "two": {"path": "b.json"}}}')
+    server.settle()
+    for _ in range(2):
+        answer = server.look("a.json", asked=["one"]).answers["one"]
+        assert isinstance(answer, ReloadError)
+        assert "it waits with manifest.json" in answer.error
+
+
+def test_a_manifest_that_waited_and_comes_back_after_a_broken_one_is_rejected_again(server: Server) -> None:
+    """As a file is that was broken in two ways, and is broken in the first way again."""
+    server.save("a.json", module_text("one"))
+    server.start()
+    waiting = '{"modules": {"two": {"path": "b.json"}}}'
+    told = []
+    for text in (waiting, waiting + " ", waiting, "{", waiting):
+        server.save(MANIFEST, text)
+        told.append([event.path for event in named(server.settle(), ReloadError)])
+    assert told == [[MANIFEST]] * 5
+
+
+def test_a_manifest_that_waits_is_said_once_though_its_volume_was_away(serving: Server) -> None:
+    """And it is whole again when the one in force comes back."""
+    serving.save(MANIFEST, listing("a", "b", "c"))
+    serving.settle()
+    away, empty = serving.root.with_name("away"), serving.root.with_name("empty")
+    for back in (listing("a", "b", "c"), listing("a", "b")):
+        serving.root.rename(away)
+        serving.root.mkdir()
+        assert serving.settle() == ()
+        serving.root.rename(empty)
+        (away / MANIFEST).write_text(back)
+        away.rename(serving.root)
+        empty.rmdir()
+        assert named(serving.settle(), ReloadError) == []
+    assert serving.plan is not None
+    assert serving.plan.mended == (MANIFEST,)

@@ -287,6 +287,6 @@ def test_a_predictor_may_be_called_as_a_key_is(read: Read, name: str) -> None:
 def test_a_thousand_faults_are_placed_in_a_moment(read: Read) -> None:
     """A whole training set of other fields is one bad file, and holds up no other."""
     demos = [{"text": "x" * 100, "label": index} for index in range(1000)]
-    began = time.monotonic()
+    began = time.process_time()
     assert all_faults(read(put(quest(), "title/demos", demos)))[0].line
-    assert time.monotonic() - began < 2.0
+    assert time.process_time() - began < 2.0
