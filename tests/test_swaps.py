@@ -194,7 +194,7 @@ def objects() -> Counter[str]:
 
 
 def test_the_ten_thousandth_swap_costs_what_the_first_did_and_nothing_is_left() -> None:
-    """Made from the pristine template each time: hardly slower than a fixed piece of work, no more objects, one alive."""
+    """Made from the pristine template each time: little slower than fixed work beside it, no more objects, one left."""
     templates = ProgramRegistry()
     templates.register("smith", dspy.Predict("player_message -> response"))
     token = templates.registered()["smith"].token
