@@ -267,7 +267,7 @@ class TestTelling:
             game.clock.now += 2
             server.answers = [AYE]
             assert await game.fallback() == ""
-            await turn()
+            await real.until(lambda: len(events) > 3)
         assert events == [
             LMHealthChanged(
                 generation=1, lm="real", healthy=False, reason="[openai/anything] out of order", retry_in=1.0

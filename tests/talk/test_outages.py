@@ -10,7 +10,7 @@ from twisted.logger import capturedLogs, formatEvent
 from dspyreload.testing import ChatServer, Refuse, ScriptedLM
 from tests.conftest import Save, module_text
 from tests.talk import real
-from tests.talk.conftest import AYE, HELLO, MakeEngine, in_reactor, soon, turn
+from tests.talk.conftest import AYE, HELLO, MakeEngine, in_reactor, soon
 from tests.talk.real import DOWN, Game, settings
 
 pytestmark = pytest.mark.usefixtures("smith")
@@ -52,12 +52,12 @@ async def test_one_that_nobody_asks_any_more_is_none_for_ever(
     monkeypatch.setattr("dspyreload.lm.health._MOST", 1)
     game = Game(engine, server)
     await game.break_down()
-    await turn()
+    await real.until(lambda: game.events)
     server.answers = [DOWN]
     other = dspy.LM("openai/other", api_base=server.url, api_key="none", cache=False, num_retries=0)
     with capturedLogs() as logs:
         await soon(game.ask(lm=other))
-        await turn()
+        await real.until(lambda: len(game.events) > 1)
     assert list(game.engine.live.ledger.lms) == ["openai/other"]
     assert (game.events[-1].lm, game.events[-1].healthy) == ("real", True)
     lines = [str(formatEvent(event)) for event in logs if "the LM real" in str(formatEvent(event))]
