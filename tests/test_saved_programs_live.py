@@ -17,6 +17,7 @@ from twisted.logger import capturedLogs, formatEvent
 from dspyreload.model.events import HotReloadEvent, ModuleChanged, ReloadError
 from dspyreload.testing import ScriptedLM
 from tests.conftest import Save, module_text
+from tests.faults.game import until
 from tests.test_saved_programs import (
     SHAPES,
     Blocking,
@@ -96,6 +97,7 @@ class TestRegistering:
         assert len(game.snapshot) == 0
         await soon(changed)
         await soon(game.reload_all())
+        await until(lambda: any(event.module_id == "west" for event in seen if isinstance(event, ModuleChanged)))
         live = [(event.module_id, event.generation) for event in seen if isinstance(event, ModuleChanged)]
         assert live == [(name, before + 1) for name in ("north", "south", "west")]
         await by_engine(game, "north", topic="war")

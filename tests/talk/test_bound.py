@@ -155,8 +155,11 @@ class TestAsyncioCode:
         npc = engine(lm.lm).bind("npc.smith")
 
         async def main() -> None:
+            cancelled = threading.Event()
+            reactor.callFromThread(cancelled.wait, 10)  # the reactor hears of nothing meanwhile
             future = npc(player_message="cancelled")
             future.cancel()
+            cancelled.set()
             await npc(player_message="answered")
 
         await in_asyncio(main())
