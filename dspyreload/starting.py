@@ -57,7 +57,9 @@ def faults_of(engine: DSPyEngine, *, complete: bool) -> Faults | None:
         for remark in faults
     ]
     writable = [path for path in report.writable if path not in {remark.path for remark in faults}]
-    lines += [f"{shown(path, 300)}: its group or all may write it; run chmod go-w on it" for path in writable]
+    for path in writable:
+        place = os.path.normpath(os.path.join(engine.directory, path))
+        lines.append(f"{shown(place, 300)}: its group or all may write it; run chmod go-w on it")
     lines += [f"{shown(path, 300)}: the folder can't be listed; change its permissions" for path in report.shut]
     if not lines:
         return None

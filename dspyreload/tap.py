@@ -65,7 +65,7 @@ class Options(usage.Options):
         [
             "strict",
             None,
-            "do not start with a module that has a fault, and refuse files that their group or all may write",
+            "do not start with a module that has a fault; refuse files and folders that their group or all may write",
         ],
     ]
 
@@ -75,6 +75,11 @@ class Options(usage.Options):
             super().parseOptions(options)
         except usage.UsageError as error:
             raise SystemExit(f"twistd dspyreload: {error}; see twistd dspyreload --help") from None
+
+    def parseArgs(self, *arguments: str) -> None:
+        """Take no argument: a directory is named with ``--modules``."""
+        if arguments:
+            raise usage.UsageError(f"{shown(arguments[0])}: name the directory with --modules")
 
     def postOptions(self) -> None:
         """Check the values and make paths absolute: daemonizing changes the working directory."""
@@ -197,7 +202,8 @@ def makeService(options: Options) -> IService:
     service = MultiService()
     strict, parent = options["config"].strict, options.parent
     if strict and not _drops_privileges(parent) and (faults := faults_of(engine, complete=not options["setup"])):
-        raise SystemExit(faults.words)  # before anything is daemonized; what the game refuses comes out when it starts
+        # Before anything is daemonized; what the game refuses comes out when it starts.
+        raise SystemExit(f"twistd dspyreload: {faults.words}")
     Setup(engine, options["setup"], options["lms"], strict=strict, parent=parent).setServiceParent(service)
     HotReloadService(engine, options["config"], state=options["state"]).setServiceParent(service)
     daemonized = parent is not None and not parent.get("nodaemon")

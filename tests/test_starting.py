@@ -69,7 +69,13 @@ class TestFaults:
         assert found.words.startswith(
             "--strict: 4 faults, 1 path that others may write (the first: a.json:1:1: ",
         )
-        assert [line.partition(":")[0] for line in found.lines] == ["a.json", "b.json", "c.json", "d.json", "."]
+        assert [line.partition(":")[0] for line in found.lines] == [
+            "a.json",
+            "b.json",
+            "c.json",
+            "d.json",
+            str(modules),
+        ]
 
     def test_what_waits_is_one_only_where_nobody_will_register_it(self, modules: Path, save: Save) -> None:
         save("smith.json", module_text(signature=None, demos=[]))

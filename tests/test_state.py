@@ -303,7 +303,8 @@ async def test_a_damaged_version_is_named_and_the_rest_comes_back(
     database.commit()
     database.close()
     game = await play(state=state)
-    assert f"{state}: baker: its bytes are not what was written" in game.lines("warn")
+    words = "its bytes are not what was written; this version can't be brought back"
+    assert f"{state}: baker: {words}" in game.lines("warn")
     assert game.served() == {"smith.json": "Be gruff.", "baker.json": "Be kind."}
     await game.stop()
     assert kept(state, modules).faults == ()

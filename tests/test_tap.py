@@ -158,6 +158,12 @@ def test_a_bad_value_names_its_option(option: str, tmp_path: Path, monkeypatch: 
         parse("--modules", str(tmp_path), option, "no_such/")
 
 
+def test_a_directory_without_its_option_is_told_of_it(modules: Path) -> None:
+    """What everybody types first."""
+    with pytest.raises(SystemExit, match="modules: name the directory with --modules; see"):
+        parse("modules")
+
+
 def test_control_characters_of_a_bad_value_are_escaped(tmp_path: Path) -> None:
     """A name from elsewhere does not reach the terminal as it is."""
     with pytest.raises(SystemExit) as caught:

@@ -148,7 +148,8 @@ class _Pass:
             with os.scandir(self.root):
                 return identity(self.root)
         except OSError as error:
-            raise RootMissing(error.strerror or str(error)) from None
+            words = "it is a file" if isinstance(error, NotADirectoryError) else error.strerror or str(error)
+            raise RootMissing(words) from None
 
     def _manifest(self) -> ManifestFinding | None:
         """Return what is new about the manifest, or None."""

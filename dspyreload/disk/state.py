@@ -219,7 +219,7 @@ class StateFile:
         except FileNotFoundError:
             there = False
         if not there:
-            raise StateFault(f"{self._name} is not there any more; another one is made")
+            raise StateFault(f"{self._name} is not there any more")
 
     @contextlib.contextmanager
     def _failing(self) -> Iterator[None]:

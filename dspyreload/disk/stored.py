@@ -122,7 +122,7 @@ def load(database: sqlite3.Connection, limit: int) -> tuple[StoredState, dict[st
             if twice or (stored.module_id, stored.version) != (module_id, version):  # an index is damaged
                 raise StateFault("it is not what was written")  # noqa: TRY301
         except StateFault as fault:
-            faults.append(f"{shown(str(module_id))}: {fault}")
+            faults.append(f"{shown(str(module_id))}: {fault}; this version can't be brought back")
         else:
             live[module_id] = key_of(stored.version, stored.path, row[4])
             if is_whole or stored.entry is None:
@@ -244,7 +244,7 @@ def words_of(path: str, error: Exception) -> str:
     if number == errno.EROFS:
         return f"{name} lies on a file system that is read-only; name another file"
     if code == sqlite3.SQLITE_READONLY or number in (errno.EACCES, errno.EPERM):
-        return f"{name} may not be written; change its permissions or those of its folder, or name another file"
+        return f"{name} can't be written; change its permissions or those of its folder, or name another file"
     if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT) or "no such" in str(error):
         return damaged(path)
     if number in (errno.ENOENT, errno.ENOTDIR):

@@ -176,8 +176,9 @@ def _asides(log: Logger, plan: Plan) -> None:
     if plan.writable:
         others = f" and {len(plan.writable) - 1:,} more" if len(plan.writable) > 1 else ""
         log.warn(
-            "the group or all may write {path}{others}: whoever can decides what characters say; run chmod -R go-w",
-            path=shown(plan.writable[0], 300),
+            "the group or all may write {path}{others}, and so decide what characters say; run chmod -R go-w on the"
+            " modules directory",
+            path=shown("the modules directory" if plan.writable[0] == "." else plan.writable[0], 300),
             others=others,
         )
     for module_id in plan.mended[:_MOST_LINES]:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+import attrs
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, DeferredList, fail, maybeDeferred, succeed
 from twisted.internet.interfaces import IDelayedCall
@@ -85,7 +86,7 @@ class HotReloadService(MultiService):
         self._ticks = 0
         self._readiness = Readiness(self)
         self._is_read = False
-        self._idle_since = time.time()
+        self._since = time.time()
 
     @property
     def is_running(self) -> bool:
@@ -105,6 +106,7 @@ class HotReloadService(MultiService):
         self._ticks = 0
         keep = self._make_keeper()
         self._start_children()
+        self._since = time.time()
         passes.active, passes.config = True, self.config
         passes.committing.stats = self.engine.live.stats = self.stats
         passes.on_root = self._root_seen
@@ -149,7 +151,7 @@ class HotReloadService(MultiService):
         if watcher is None:
             return stopped
         watcher.disownServiceParent()
-        self._idle_since = time.time()
+        self._since = time.time()
         self._at_shutdown.cancel()
         if self._timer is not None:
             self._timer.cancel()
@@ -212,7 +214,7 @@ class HotReloadService(MultiService):
         return succeed(()) if self.state is None else fail(ServiceStopped("the service is not running"))
 
     def health(self) -> Health:
-        """Say how the service does, since when, and why. Any change of it is a ``HealthChanged`` event.
+        """Say how the service does, since when, and why. Any change of it but a start or stop is a ``HealthChanged``.
 
         ``ok``; ``degraded``: it polls since the kernel can't be asked, nothing is kept for a restart, or a language
         model fails; ``failing``: what is saved does not become live, since the modules directory is missing, watchdog's
@@ -221,8 +223,8 @@ class HotReloadService(MultiService):
         check_thread("health")
         health = self.engine.live.board.health()
         if not self.running:
-            return Health("failing", self._idle_since, ("the service is not running", *health.reasons))
-        return health
+            return Health("failing", self._since, ("the service is not running", *health.reasons))
+        return attrs.evolve(health, since=max(health.since, self._since))
 
     def _make_keeper(self) -> Callable[[], Deferred[StoredState | None]] | None:
         """Return what opens the state file and reads what served before; None where there is none.

@@ -36,7 +36,8 @@ class KeptVersion(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     :ivar version: its SHA-256, as in :class:`~dspyreload.ModuleVersion`. ``path``: of the module's file.
     :ivar live_since: when it went live last, in seconds since the epoch.
-    :ivar data: the file's bytes. ``texts``: what the files that it includes said, in order.
+    :ivar data: the file's bytes. ``texts``: those of the files in its ``include``, in order, then
+        of its ``instruction_file``.
     """
 
     module_id: str

@@ -115,7 +115,7 @@ def test_a_file_that_goes_away_or_is_replaced_is_noticed(file: StateFile, tmp_pa
         os.unlink(file.path)
         if replaced:
             Path(file.path).touch()
-        with pytest.raises(StateFault, match="is not there any more; another one is made"):
+        with pytest.raises(StateFault, match="is not there any more"):
             file.write([snapshot], ROOT, NOBODY)
         assert not file.is_open
         for journal in tmp_path.glob("*-*"):  # as who deletes it should

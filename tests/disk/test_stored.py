@@ -76,7 +76,7 @@ def test_a_version_that_is_not_what_was_written_is_left_out_and_written_anew(
     change(file, statement, *values)
     state = file.open()
     assert state.modules == ()
-    assert list(state.faults) == [words]
+    assert list(state.faults) == [f"{words}; this version can't be brought back"]
     snapshot = snapshot_of(version())
     file.write([snapshot], (1, 2), NOBODY)
     state = reread(file)

@@ -94,8 +94,10 @@ class TestWait:
         assert server.text.count("can't be looked at") == 1
         assert "Traceback" not in server.text
 
-    @pytest.mark.parametrize("before", ["a file", "a link that leads nowhere"])
-    def test_what_is_no_directory_yet_is_waited_for_too(self, modules: Path, before: str) -> None:
+    @pytest.mark.parametrize(
+        ("before", "words"), [("a file", "it is a file"), ("a link that leads nowhere", "No such file or directory")]
+    )
+    def test_what_is_no_directory_yet_is_waited_for_too(self, modules: Path, before: str, words: str) -> None:
         """Until it is one."""
         modules.rmdir()
         if before == "a file":
@@ -103,7 +105,7 @@ class TestWait:
         else:
             modules.symlink_to(modules.parent / "target")
         with running(*start(modules, "--wait", "--rescan", "1", nodaemon=True), cwd=modules.parent) as server:
-            server.wait_for("the modules directory can't be looked at")
+            server.wait_for(rf"the modules directory can't be looked at \({words}\); nothing is served")
             if before == "a file":
                 modules.unlink()
             target = modules if before == "a file" else modules.parent / "target"
@@ -197,7 +199,8 @@ class TestStrict:
         save("cook.json", text("Be late."))
         command = refused(modules, "--strict", nodaemon=nodaemon)
         assert command.lines == [
-            "--strict: 1 fault (smith.json:1:27: a comma too many before the closing }; delete it); nothing is served"
+            "twistd dspyreload: --strict: 1 fault (smith.json:1:27: a comma too many before the closing }; delete it);"
+            " nothing is served"
         ]
         assert left(modules) == set()
 
@@ -216,7 +219,7 @@ class TestStrict:
         """And one of its entries, here: a file that is not there."""
         save("manifest.json", '{"version": "1.0", "modules": {"npc.cook": {"path": "cook.json", "hash": null}}}')
         (line,) = refused(modules, "--strict", nodaemon=nodaemon).lines
-        assert line.startswith("--strict: 1 fault (")
+        assert line.startswith("twistd dspyreload: --strict: 1 fault (")
         assert "cook.json" in line
         assert left(modules) == set()
 

@@ -331,7 +331,7 @@ def test_a_file_that_may_not_be_written_is_read(everybodys: Path) -> None:
     command = serve(modules, "--state", NAME, before=NOBODY, pidfile="")
     with running(*command, cwd=folder) as server:
         server.wait_for(
-            f"{folder / NAME} may not be written; change its permissions or those of its folder, or name another file;"
+            f"{folder / NAME} can't be written; change its permissions or those of its folder, or name another file;"
             " what is live is not kept for a restart, and it is tried again; health is degraded"
         )
         server.wait_for("1 module brought back from the state file")
@@ -340,7 +340,7 @@ def test_a_file_that_may_not_be_written_is_read(everybodys: Path) -> None:
     be_nobody()
     command = serve(modules, "--state", "new.sqlite3", before=NOBODY, pidfile="")
     with running(*command, cwd=folder) as server:
-        server.wait_for("new.sqlite3 may not be written; change its permissions or those of its folder")
+        server.wait_for("new.sqlite3 can't be written; change its permissions or those of its folder")
         server.wait_for("watching")
         server.end()
     assert "Traceback" not in server.text

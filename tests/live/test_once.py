@@ -204,6 +204,9 @@ def test_a_manifest_that_waited_and_was_taken_back_is_said_to_be_mended(told: To
         assert told.mended() == number
 
 
+DECIDES = "the group or all may write {}, and so decide what characters say; run chmod -R go-w on the modules directory"
+
+
 class TestWritable:
     """Who may write a module decides what a character says."""
 
@@ -215,18 +218,14 @@ class TestWritable:
         assert self.warnings(told) == []
         modules.chmod(0o775)
         advance(told.rig.clock, 25)
-        assert self.warnings(told) == [
-            "the group or all may write .: whoever can decides what characters say; run chmod -R go-w"
-        ]
+        assert self.warnings(told) == [DECIDES.format("the modules directory")]
 
     @pytest.mark.parametrize("mode", [0o664, 0o646, 0o666])
     def test_a_file_is_warned_about_once(self, told: Told, modules: Path, mode: int) -> None:
         """Of its group's, and of all."""
         (modules / "smith.json").chmod(mode)
         advance(told.rig.clock, 25)
-        assert self.warnings(told) == [
-            "the group or all may write smith.json: whoever can decides what characters say; run chmod -R go-w"
-        ]
+        assert self.warnings(told) == [DECIDES.format("smith.json")]
         assert told.rig.instruction() == "You are a smith."
 
     @pytest.mark.parametrize("name", ["manifest.json", "rules.md", "npc/rules.txt"])
@@ -239,19 +238,14 @@ class TestWritable:
         for folder in (modules, modules / "npc"):
             folder.chmod(0o755) if folder.exists() else None
         advance(told.rig.clock, 25)
-        assert self.warnings(told) == [
-            f"the group or all may write {name}: whoever can decides what characters say; run chmod -R go-w"
-        ]
+        assert self.warnings(told) == [DECIDES.format(name)]
 
     def test_many_are_one_line(self, told: Told, save: Save) -> None:
         """The first of them, and how many more."""
         for number in range(30):
             save(f"npc/{number:02}.json", module_text(f"npc.{number}")).chmod(0o666)
         advance(told.rig.clock, 5)
-        assert self.warnings(told) == [
-            "the group or all may write npc/00.json and 29 more: whoever can decides what characters say; run chmod -R"
-            " go-w"
-        ]
+        assert self.warnings(told) == [DECIDES.format("npc/00.json and 29 more")]
 
     def test_what_was_put_right_and_is_wrong_again_is_said_again(self, told: Told, modules: Path) -> None:
         """It is news."""

@@ -302,12 +302,16 @@ def test_health_after_a_stop_is_since_the_stop(rig: Rig, monkeypatch: pytest.Mon
     assert (before.status, before.reasons) == ("failing", ("the service is not running",))
     rig.start()
     assert rig.service.health().status == "ok"
-    monkeypatch.setattr("dspyreload.live.service.time.time", lambda: 12345.0)
+    monkeypatch.setattr("dspyreload.live.service.time.time", lambda: 2e9)
     rig.stop()
     health = rig.service.health()
-    assert (health.status, health.since) == ("failing", 12345.0)
+    assert (health.status, health.since) == ("failing", 2e9)
     assert health.reasons == ("the service is not running",)
-    assert rig.service.health().since == 12345.0
+    assert rig.service.health().since == 2e9
+    monkeypatch.setattr("dspyreload.live.service.time.time", lambda: 3e9)
+    rig.start()
+    assert (rig.service.health().status, rig.service.health().since) == ("ok", 3e9)
+    rig.stop()
 
 
 def test_a_directory_that_is_gone_is_no_news_after_a_stop(rig: Rig, modules: Path) -> None:
