@@ -201,10 +201,12 @@ def makeService(options: Options) -> IService:
     )
     service = MultiService()
     strict, parent = options["config"].strict, options.parent
-    if strict and not _drops_privileges(parent) and (faults := faults_of(engine, complete=not options["setup"])):
+    drops = _drops_privileges(parent)
+    if strict and not drops and (faults := faults_of(engine, complete=not options["setup"])):
         # Before anything is daemonized; what the game refuses comes out when it starts.
         raise SystemExit(f"twistd dspyreload: {faults.words}")
-    Setup(engine, options["setup"], options["lms"], strict=strict, parent=parent).setServiceParent(service)
+    unchecked = strict and (drops or options["setup"] is not None)
+    Setup(engine, options["setup"], options["lms"], strict=unchecked, parent=parent).setServiceParent(service)
     HotReloadService(engine, options["config"], state=options["state"]).setServiceParent(service)
     daemonized = parent is not None and not parent.get("nodaemon")
     if daemonized and hasattr(signal, "SIGHUP"):

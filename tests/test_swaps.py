@@ -194,7 +194,7 @@ def objects() -> Counter[str]:
 
 
 def test_the_ten_thousandth_swap_costs_what_the_first_did_and_nothing_is_left() -> None:
-    """Made from the pristine template each time: little slower than fixed work beside it, no more objects, one left."""
+    """Made from the pristine template each time: no slower beside a fixed piece of work, no more objects, one alive."""
     templates = ProgramRegistry()
     templates.register("smith", dspy.Predict("player_message -> response"))
     token = templates.registered()["smith"].token
@@ -233,7 +233,7 @@ def test_the_ten_thousandth_swap_costs_what_the_first_did_and_nothing_is_left() 
         swap(number)
     last = chunks(10_000)
     after = objects()
-    assert median(last) < 2 * median(first)
+    assert median(last) < 1.2 * median(first)
     assert {kind: count for kind, count in (after - before).items() if count > 200} == {}
     assert list(runners) == [programs.program(live[0]).runner]
 

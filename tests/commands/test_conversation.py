@@ -13,6 +13,7 @@ from dspyreload.commands.saves import Line
 from dspyreload.testing import ScriptedLM
 from tests.commands.talks import in_reactor, soon, talking
 from tests.conftest import Save, module_text
+from tests.faults.game import until
 from tests.talk.conftest import HeldLM, ours
 
 
@@ -261,5 +262,6 @@ async def test_many_saves_keep_no_lease_and_no_snapshot_but_the_last_ones(module
             await talk.saved()
             await talk.say("/both" if number % 3 == 2 else "Good day!")
             counts.append(talk.leases())
-        assert max(counts) <= 6  # thirty, where each save kept one
+        assert counts[2] <= 4
+        await until(lambda: talk.leases() <= counts[2])  # a thread may hold the last one for a moment
         assert not talk.engine._leases._timers

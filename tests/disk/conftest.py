@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,11 +11,13 @@ import pytest
 
 from dspyreload.disk import including, reading
 from dspyreload.disk.scan import Request, look
+from dspyreload.disk.state import StateFile
 from dspyreload.model.events import HotReloadEvent
 from dspyreload.model.finding import Known, Look
 from dspyreload.model.plan import Plan, apply, make_plan
 from dspyreload.model.registrations import Registered, RegisteredProgram, Registrations
 from dspyreload.model.snapshot import EMPTY, Snapshot
+from tests.disk.kept import state_file
 
 __all__ = ["Server", "named", "reads", "server", "settled"]
 
@@ -105,6 +107,16 @@ class Server:
 def named(events: Iterable[HotReloadEvent], kind: type[Event]) -> list[Event]:
     """Return the events of one kind."""
     return [event for event in events if isinstance(event, kind)]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[StateFile]:
+    """A state file that is open, of a modules directory that is there."""
+    (tmp_path / "modules").mkdir()
+    file = state_file(tmp_path)
+    file.open()
+    yield file
+    file.close()
 
 
 @pytest.fixture

@@ -12,10 +12,23 @@ from dspyreload.model.manifest import ModuleManifest, parse_manifest
 from dspyreload.model.restoring import Stored, StoredState
 from dspyreload.model.snapshot import EMPTY, ModuleVersion, Snapshot
 
-__all__ = ["LIMIT", "NOBODY", "kept_of", "manifest_of", "snapshot_of", "state_file", "version"]
+__all__ = [
+    "LIMIT",
+    "NOBODY",
+    "ROOT",
+    "kept_of",
+    "manifest_of",
+    "reread",
+    "snapshot_of",
+    "state_file",
+    "stored_of",
+    "version",
+    "versions_of",
+]
 
 LIMIT = 1 << 20
 NOBODY: frozenset[str] = frozenset()
+ROOT = (1, 2)
 
 
 def version(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dspyreload.disk.holds import HOLD, Held, Holds, look_for_holds
+from dspyreload.disk.holds import HOLD, Held, look_for_holds
 
 NOBODY = 65534
 GIT = ("git", "-c", "user.name=n", "-c", "user.email=e@example.org", "-c", "init.defaultBranch=main")
@@ -219,5 +219,4 @@ def test_what_was_held_is_said_by_name(deep: Path) -> None:
 def test_nothing_anywhere_is_nothing(tmp_path: Path) -> None:
     """Most directories lie in no repository; this one lies in none that the tests make."""
     found = look_for_holds(str(tmp_path))
-    assert found == Holds(found.locks, found.states)
     assert not [path for path, _stamp in found.locks | found.states if path.startswith(str(tmp_path))]

@@ -6,7 +6,6 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from dspyreload.disk.state import StateFile
 from dspyreload.model.snapshot import EMPTY
 from tests.disk.kept import (
     NOBODY,
+    ROOT,
     kept_of,
     manifest_of,
     reread,
@@ -24,18 +24,6 @@ from tests.disk.kept import (
     version,
     versions_of,
 )
-
-ROOT = (1, 2)
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Iterator[StateFile]:
-    """A state file that is open, of a modules directory that is there."""
-    (tmp_path / "modules").mkdir()
-    file = state_file(tmp_path)
-    file.open()
-    yield file
-    file.close()
 
 
 def count(file: StateFile, what: str) -> int:

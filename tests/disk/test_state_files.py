@@ -7,26 +7,13 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from dspyreload.disk.state import StateFile
 from dspyreload.disk.stored import StateFault, StateRefused
-from tests.disk.kept import LIMIT, NOBODY, kept_of, reread, snapshot_of, state_file, stored_of, version
-
-ROOT = (1, 2)
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Iterator[StateFile]:
-    """A state file that is open, of a modules directory that is there."""
-    (tmp_path / "modules").mkdir()
-    file = state_file(tmp_path)
-    file.open()
-    yield file
-    file.close()
+from tests.disk.kept import LIMIT, NOBODY, ROOT, kept_of, reread, snapshot_of, state_file, stored_of, version
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
@@ -99,8 +86,8 @@ def test_a_symlink_leads_to_the_file(tmp_path: Path, there: bool) -> None:
     assert (tmp_path / "state.sqlite3").is_symlink()
 
 
-def test_what_can_t_be_written_is_read(file: StateFile) -> None:
-    """Closed and whole, or with a journal that a killed server left."""
+def test_it_is_read_beside_its_journal_and_without(file: StateFile) -> None:
+    """While another has it open, and what was written lies in the journal; and closed."""
     snapshot = snapshot_of(version())
     file.write([snapshot], ROOT, NOBODY)
     assert state_file(Path(file.path).parent).read().modules == kept_of(snapshot)

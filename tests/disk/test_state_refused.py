@@ -6,7 +6,6 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,20 +13,7 @@ import pytest
 from dspyreload.disk import state as state_module
 from dspyreload.disk.state import StateFile
 from dspyreload.disk.stored import APPLICATION, FORMAT, TABLES, StateFault, StateRefused
-from tests.disk.kept import LIMIT, NOBODY, kept_of, reread, snapshot_of, state_file, stored_of, version
-
-ROOT = (1, 2)
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Iterator[StateFile]:
-    """A state file that is open, of a modules directory that is there."""
-    (tmp_path / "modules").mkdir()
-    file = state_file(tmp_path)
-    file.open()
-    yield file
-    file.close()
-
+from tests.disk.kept import LIMIT, NOBODY, ROOT, kept_of, reread, snapshot_of, state_file, stored_of, version
 
 HOLD = (
     "import sys; from pathlib import Path; from tests.disk.kept import *\n"

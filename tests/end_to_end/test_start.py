@@ -30,14 +30,14 @@ def usual_modes(modules: Path) -> Iterator[None]:
     os.umask(before)
 
 
-def start(modules: Path, *arguments: str, nodaemon: bool, modules_as: str = "modules") -> list[str]:
+def start(*arguments: str, nodaemon: bool) -> list[str]:
     first = ["-n"] if nodaemon else []
-    return [*twistd(*first, "dspyreload", "--modules", modules_as, *arguments)]
+    return [*twistd(*first, "dspyreload", "--modules", "modules", *arguments)]
 
 
 def refused(modules: Path, *arguments: str, nodaemon: bool) -> Process:
     """Start a server that refuses; what it said is in ``lines``."""
-    with running(*start(modules, *arguments, nodaemon=nodaemon), cwd=modules.parent) as command:
+    with running(*start(*arguments, nodaemon=nodaemon), cwd=modules.parent) as command:
         assert command.finish() == 1
     return command
 
@@ -62,7 +62,7 @@ def daemon(modules: Path, *arguments: str) -> Iterator[Process]:
     log.touch()
     try:
         with running("tail", "-n", "+1", "-F", str(log), cwd=modules.parent) as tail:
-            with running(*start(modules, *arguments, nodaemon=False), cwd=modules.parent) as starter:
+            with running(*start(*arguments, nodaemon=False), cwd=modules.parent) as starter:
                 assert starter.finish() == 0, starter.text
             yield tail
             os.kill(int(pid.read_text()), signal.SIGTERM)
@@ -78,7 +78,7 @@ class TestWait:
     def test_a_directory_that_appears_later_is_served_without_a_restart(self, modules: Path, save: Save) -> None:
         """The log says once that it is not there; then what is in it is live, and what is saved in it."""
         modules.rmdir()
-        command = start(modules, "--wait", "--rescan", "1", nodaemon=True)
+        command = start("--wait", "--rescan", "1", nodaemon=True)
         with running(*command, cwd=modules.parent) as server:
             server.wait_for(r"can't be looked at \(No such file or directory\); nothing is served; it is waited for")
             made = modules.parent / "made"
@@ -104,7 +104,7 @@ class TestWait:
             modules.touch()
         else:
             modules.symlink_to(modules.parent / "target")
-        with running(*start(modules, "--wait", "--rescan", "1", nodaemon=True), cwd=modules.parent) as server:
+        with running(*start("--wait", "--rescan", "1", nodaemon=True), cwd=modules.parent) as server:
             server.wait_for(rf"the modules directory can't be looked at \({words}\); nothing is served")
             if before == "a file":
                 modules.unlink()
@@ -119,7 +119,7 @@ class TestWait:
     @as_root
     def test_a_volume_that_is_mounted_late_is_served(self, modules: Path) -> None:
         """The directory is there, and empty; then a file system is mounted over it."""
-        command = start(modules, "--wait", "--rescan", "1", nodaemon=True)
+        command = start("--wait", "--rescan", "1", nodaemon=True)
         # In a namespace of its own, so that the mount is gone with the server whatever happens.
         inside = ["unshare", "--mount", "--propagation", "private", *command]
         if subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode:
@@ -250,14 +250,14 @@ class TestStrict:
             "import dspy\n\n\ndef setup(engine):\n"
             "    engine.signatures.register('npc.dialogue', dspy.Signature('player_message -> response, emotion'))\n"
         )
-        with running(*start(modules, "--strict", "--setup", "game", nodaemon=True), cwd=modules.parent) as server:
+        with running(*start("--strict", "--setup", "game", nodaemon=True), cwd=modules.parent) as server:
             server.wait_for(r"watching .*; 1 module live, generation 1")
             server.end()
 
     def test_later_it_serves_on_as_any_server(self, modules: Path, save: Save) -> None:
         """What comes to be broken is rejected; what others may write is not read."""
         save("smith.json", text("Be kind."))
-        with running(*start(modules, "--strict", nodaemon=True), cwd=modules.parent) as server:
+        with running(*start("--strict", nodaemon=True), cwd=modules.parent) as server:
             server.wait_for(r"watching .*; 1 module live, generation 1")
             new = modules.parent / "new.json"
             new.write_text(text("Be cruel."))
@@ -280,7 +280,7 @@ class TestBroken:
         for name in ("a", "b"):
             save(f"{name}.json", "{")
         save("c.json", text("Be kind."))
-        with running(*start(modules, nodaemon=True), cwd=modules.parent) as server:
+        with running(*start(nodaemon=True), cwd=modules.parent) as server:
             server.wait_for(r"loaded 1 module \(c\), generation 1; 0 rejected, 2 to be looked at again")
             server.wait_for(r"a\.json:1:.* nothing is served in its place")
             server.wait_for(r"b\.json:1:.* nothing is served in its place")

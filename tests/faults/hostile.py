@@ -79,7 +79,7 @@ HOSTILE_JSON: Hostile = {
 
 SOUND_JSON: dict[str, bytes] = {
     "a BOM": b"\xef\xbb\xbf" + _TEXT.encode(),
-    "CR LF": _TEXT.replace(", ", ",\r\n").encode() + b"\r\n",
+    "CR LF": b'{\r\n"instruction": "You are hostile."\r\n}\r\n',
     "a whole pair of surrogates": _module(r'"metadata": {"a": "\ud83d\udde1"}'),
     "100 deep": _module('"metadata": {"a": ' + "[" * 100 + "]" * 100 + "}"),
     "the smallest number": _module('"metadata": {"metric_score": 5e-324}'),

@@ -59,7 +59,7 @@ MODULES = {
         '"demos": [' + _many('{"inputs":{"player_message":1},"outputs":{"response":1}}') + "]"
     ),
     "fallback lines of another kind": _module('"fallback": [' + _many('{"response":1}') + "]"),
-    "a field with a name of two million letters": _fields(
+    "a field with a name of half a million letters": _fields(
         '{"name": "' + "a" * _HALF + '"}', _many('{"inputs":{},"outputs":{"b":1}}', _HALF)
     ),
     "all fields in one demonstration": _fields(
@@ -76,7 +76,7 @@ MODULES = {
     "quotation marks in a text that has a tab": '{"instruction": "' + _QUOTES + '\t"}',
     "quotation marks in a text that has a lone backslash": '{"instruction": "' + _QUOTES + '\\x"}',
     "a number that is none behind many that are some": _module(f'"metadata": {{"a": [{_many("1")}, NaN]}}'),
-    "a number of four million digits": _module('"metadata": {"a": ' + "9" * _SIZE + "}"),
+    "a number of a million digits": _module('"metadata": {"a": ' + "9" * _SIZE + "}"),
     "an include many times": _module('"include": [' + _many('"town.md"') + "]"),
     "a name of a file that is one of dots": '{"instruction": "' + "." * _SIZE + '"}',
 }

@@ -16,13 +16,14 @@ import pytest_twisted
 from twisted.application.service import MultiService, Service
 from twisted.internet import reactor as installed
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.task import deferLater
+from twisted.logger import capturedLogs, formatEvent
 
 from dspyreload import DSPyEngine, HotReloadConfig, HotReloadService
 from dspyreload.disk.scan import look
 from dspyreload.errors import AlreadyRunning, ServiceStopped
 from dspyreload.testing import FakeObserver, ReactorClock
 from tests.conftest import Save, module_text
+from tests.freed import freed_in_reactor
 from tests.live.test_service import CASE, Rig, ours, settle
 
 reactor: Any = installed
@@ -87,11 +88,7 @@ async def test_two_services_started_and_stopped_100_times_leave_nothing(tmp_path
     before = Counts()
     for number in range(2, TIMES):  # each other time they are stopped while they start
         gone += await run_two(tmp_path, until_ready=bool(number % 2))
-    # The turn of the reactor in which the last of them ended has still hold of it; the next has not.
-    latest = reactor.seconds() + LIMIT
-    while any(part() is not None for part in gone) and reactor.seconds() < latest:
-        await deferLater(reactor, 0.01, gc.collect)
-    assert [part for part in gone if part() is not None] == []
+    assert await freed_in_reactor(*gone)
     assert Counts() == before
 
 
@@ -138,7 +135,6 @@ class Refuses(Service):
 
     def __init__(self, *, privileged: bool = False) -> None:
         self.privileged = privileged
-        self.stops = 0
 
     def privilegedStartService(self) -> None:
         if self.privileged:
@@ -147,10 +143,6 @@ class Refuses(Service):
     def startService(self) -> None:
         super().startService()
         raise OSError("port 4000 is taken")
-
-    def stopService(self) -> None:
-        super().stopService()
-        self.stops += 1
 
 
 class Counted(Service):
@@ -243,7 +235,7 @@ def test_a_second_service_that_is_refused_touches_nothing_of_the_first(rig: Rig)
 
 
 @pytest.mark.parametrize("held_up", ["the pass", "watching", "the end of watching"])
-def test_a_stop_fires_within_5_seconds(rig: Rig, monkeypatch: pytest.MonkeyPatch, held_up: str) -> None:
+def test_a_stop_fires_within_5_seconds(rig: Rig, modules: Path, monkeypatch: pytest.MonkeyPatch, held_up: str) -> None:
     """Whatever is stuck in the kernel; the thread's name is in the log, and its result is thrown away."""
     gate = threading.Event()
 
@@ -254,6 +246,7 @@ def test_a_stop_fires_within_5_seconds(rig: Rig, monkeypatch: pytest.MonkeyPatch
     if held_up == "the pass":
         rig.start()
         monkeypatch.setattr("dspyreload.live.one_pass.look", waits)
+        (modules / "smith.json").write_text(module_text(instruction="Late."))
         rig.engine.reload_all().addErrback(lambda failure: failure.trap(ServiceStopped))
     elif held_up == "watching":
         monkeypatch.setattr(rig.observer, "start", lambda: gate.wait(LIMIT))
@@ -261,11 +254,14 @@ def test_a_stop_fires_within_5_seconds(rig: Rig, monkeypatch: pytest.MonkeyPatch
     else:
         rig.start()
         monkeypatch.setattr(rig.observer, "stop", lambda: gate.wait(LIMIT))
-    stopped = rig.service.stopService()
-    CASE.assertNoResult(stopped)
-    for _ in range(5):
-        rig.clock.advance(1)
-    CASE.successResultOf(stopped)
+    with capturedLogs() as logs:
+        stopped = rig.service.stopService()
+        CASE.assertNoResult(stopped)
+        for _ in range(5):
+            rig.clock.advance(1)
+        CASE.successResultOf(stopped)
+    (line,) = [text for text in map(formatEvent, logs) if text is not None and "did not end" in text]
+    assert "thread" in line
     gate.set()
     settle(rig.clock)
     assert rig.engine.snapshot.generation == 1

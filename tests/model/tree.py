@@ -85,7 +85,7 @@ class Tree:
 
     @property
     def identity(self) -> tuple[int, int] | None:
-        """Device and inode of the root."""
+        """What tells the root from another that has its name."""
         return identity(self.root) if self.is_there else None
 
     @property
