@@ -59,7 +59,7 @@ def in_thread(
 ) -> None:
     """Do some work beside the reactor, then say on the reactor thread what came of it; the thread has ended by then.
 
-    :raises RuntimeError: where the machine has no thread left.
+    Where the machine has no thread left, that is what came of it, at once: a ``RuntimeError``.
     """
 
     def target() -> None:
@@ -74,7 +74,13 @@ def in_thread(
         thread.join(_JOIN_LIMIT)
         then(outcome)
 
-    thread = start_thread(target, name)
+    try:
+        thread = start_thread(target, name)
+    except RuntimeError:
+        outcome = Failure()
+    else:
+        return
+    then(outcome)
 
 
 class AtShutdown:

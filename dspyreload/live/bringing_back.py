@@ -87,11 +87,8 @@ class BringingBack:
             then()
 
         ended = self._at_work.begun(done)
-        try:
-            work = lambda: restore(state, snapshot, known, registrations)  # noqa: E731 - of these, whatever comes
-            in_thread(self._clock(), self._start_thread, NAME, work, ended)
-        except RuntimeError:  # the machine has no thread left
-            ended(Failure())
+        work = lambda: restore(state, snapshot, known, registrations)  # noqa: E731 - of these, whatever comes
+        in_thread(self._clock(), self._start_thread, NAME, work, ended)
 
     def stop(self) -> None:
         """Forget it: the next start reads it again."""

@@ -163,12 +163,7 @@ class Keeper:
             then(outcome)
             self._go()
 
-        try:
-            in_thread(self._reactor, self._start_thread, "dspyreload-state", work, ended)
-        except RuntimeError:  # the machine has no thread left
-            self._in_time()
-            self._is_busy = False
-            then(Failure())
+        in_thread(self._reactor, self._start_thread, "dspyreload-state", work, ended)
 
     def _in_time(self) -> None:
         if self._slow is not None:

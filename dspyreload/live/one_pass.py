@@ -39,7 +39,7 @@ class OnePass:
 
     :ivar now: seconds of the reactor's clock. ``quiet``: how old a suspect must be for its second look.
     :ivar overdue: locks that are not waited for any more; None where none is.
-    :ivar holding: keeps what version control had renewed by the last look.
+    :ivar holding: keeps what version control had renewed by the last look that came to a plan.
     """
 
     request: Request
@@ -64,41 +64,44 @@ class OnePass:
         """Do it beside the reactor.
 
         :param done: called on the reactor thread with what came of it.
-        :raises RuntimeError: where the machine has no thread left.
         """
         concerned, token, stops = self.validators.concerned(), self.validators.token, self.validators.stops
-        added = self.validators.added
+        added, states = self.validators.added, self.holding.states
 
-        def looked(outcome: _Asked | Plan | Failure) -> None:
-            try:
-                if stops != self.validators.stops:
-                    done(outcome if not isinstance(outcome, _Asked) else Failure(ServiceStopped("the service stopped")))
-                elif token != self.validators.token and not isinstance(outcome, Failure):
-                    self.start(reactor, start_thread, done)  # nothing goes live that a new validator has not heard
-                elif isinstance(outcome, _Asked):
-                    self.validators.hear(outcome.candidates).addCallback(heard, outcome, self.validators.token)
-                else:
-                    done(outcome)
-            except RuntimeError:
-                done(Failure())
+        def again() -> None:
+            self.start(reactor, start_thread, done)
 
-        def planned(outcome: Plan | Failure) -> None:
-            try:
-                if added != self.validators.added and stops == self.validators.stops and isinstance(outcome, Plan):
-                    self.start(reactor, start_thread, done)  # added while it was planned
-                else:
-                    done(outcome)
-            except RuntimeError:
-                done(Failure())
+        def looked(found: tuple[_Asked | Plan, Locks] | Failure) -> None:
+            nonlocal states
+            if isinstance(found, Failure):
+                done(found)
+                return
+            outcome, states = found
+            if stops != self.validators.stops:
+                done(Failure(ServiceStopped("the service stopped")))
+            elif token != self.validators.token:
+                again()  # nothing goes live that a new validator has not heard
+            elif isinstance(outcome, _Asked):
+                self.validators.hear(outcome.candidates).addCallback(heard, outcome, self.validators.token)
+            else:
+                finish(outcome)
 
         def heard(verdicts: dict[str, str | None], asked: _Asked, token: str) -> None:
-            try:
-                if added != self.validators.added and stops == self.validators.stops:
-                    self.start(reactor, start_thread, done)  # added while it was heard
-                else:
-                    in_thread(reactor, start_thread, NAME, lambda: self._plan_with(asked, verdicts, token), planned)
-            except RuntimeError:
-                done(Failure())
+            if added != self.validators.added and stops == self.validators.stops:
+                again()  # added while it was heard
+            else:
+                in_thread(reactor, start_thread, NAME, lambda: self._plan_with(asked, verdicts, token), planned)
+
+        def planned(outcome: Plan | Failure) -> None:
+            if added != self.validators.added and stops == self.validators.stops and isinstance(outcome, Plan):
+                again()  # added while it was planned
+            else:
+                finish(outcome)
+
+        def finish(outcome: Plan | Failure) -> None:
+            if isinstance(outcome, Plan) and stops == self.validators.stops:
+                self.holding.states = states
+            done(outcome)
 
         in_thread(reactor, start_thread, NAME, lambda: self._look_unheld(self._ripe(), concerned), looked)
 
@@ -106,9 +109,12 @@ class OnePass:
         now, quiet = self.now, self.quiet - _EPSILON
         return frozenset(path for path, since in self.known.suspects.items() if now - since >= quiet or now < since)
 
-    def _look_unheld(self, ripe: frozenset[str] | None, concerned: Callable[[str], bool] | None) -> _Asked | Plan:
+    def _look_unheld(
+        self, ripe: frozenset[str] | None, concerned: Callable[[str], bool] | None
+    ) -> tuple[_Asked | Plan, Locks]:
         """Look, unless somebody is changing many files at once, before or meanwhile.
 
+        :return: what was found, and what version control had renewed by then.
         :raises Held: where somebody is.
         """
         before = self._check_holds(None)
@@ -118,9 +124,7 @@ class OnePass:
             request = attrs.evolve(request, paths=None)
         outcome = self._look(ripe, concerned, request)
         self._check_holds(before)
-        if before is not None:
-            self.holding.states = before.states
-        return outcome
+        return outcome, before.states if before is not None else self.holding.states
 
     def _check_holds(self, before: Holds | None) -> Holds | None:
         if self.overdue is None:

@@ -230,10 +230,7 @@ class Passes:
         )
         ended: Callable[[Plan | Failure], None]
         ended = self._at_work.begun(lambda outcome: self._finished(outcome, hints, aboard))
-        try:
-            work.start(self._clock(), self._start_thread, ended)
-        except RuntimeError:  # the machine has no thread left
-            ended(Failure())
+        work.start(self._clock(), self._start_thread, ended)
 
     def _waits_for_holds(self) -> bool:
         """Say whether a pass waits: at first what is good serves, and without a service nobody would look again."""

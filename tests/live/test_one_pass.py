@@ -258,6 +258,42 @@ def test_a_validator_that_is_added_while_a_pass_looks_is_asked(rig: Rig, save: S
     assert changed(a_plan(outcomes)) == []
 
 
+def test_a_checkout_is_looked_at_whole_also_where_the_look_is_done_again(
+    rig: Rig, modules: Path, save: Save, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A validator is added meanwhile: word came of one file, and those that were renewed with it belong to it."""
+    monkeypatch.setattr("dspyreload.disk.reading._TICK_NS", 0)  # a file that was just written is not doubted
+    save("cook.json", module_text("npc.cook"))
+    rig.carry_out(rig.one().here())
+    (modules / ".git").mkdir()
+    (modules / ".git" / "index").write_text("renewed")
+    for name in ("cook", "smith"):
+        save(f"{name}.json", module_text(f"npc.{name}", instruction="New."))
+    one = attrs.evolve(rig.one("smith.json"), overdue=frozenset())
+    outcomes = rig.start(one)
+    assert one.holding.states == frozenset()
+    rig.validators.add(rig.accept)
+    while rig.waiting:
+        rig.work()
+    assert changed(a_plan(outcomes)) == ["npc.cook", "npc.smith"]
+    assert [path for path, _stamp in one.holding.states] == [str(modules / ".git" / "index")]
+
+
+def test_what_fails_after_a_pass_is_not_a_second_outcome_of_it(rig: Rig, save: Save) -> None:
+    """Whoever is told of the plan may fail: that comes out, and is not taken for a thread that could not start."""
+    outcomes: list[Any] = []
+
+    def done(outcome: object) -> None:
+        outcomes.append(outcome)
+        raise RuntimeError("the disk of the log is full")
+
+    save("smith.json", module_text(instruction="New."))
+    rig.one("smith.json").start(rig.clock, rig.start_thread, done)
+    with pytest.raises(RuntimeError, match="of the log"):
+        rig.work()
+    assert changed(a_plan(outcomes)) == ["npc.smith"]
+
+
 def test_many_candidates_are_asked_about_in_several_turns(
     rig: Rig, save: Save, monkeypatch: pytest.MonkeyPatch
 ) -> None:
