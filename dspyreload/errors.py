@@ -167,7 +167,10 @@ class WatcherError(DSPyReloadError):
 
 
 class HotReloadFailed(DSPyReloadError):
-    """A pass itself failed (not: a file was rejected). While a service runs it is tried again, with back-off."""
+    """A pass itself failed (not: a file was rejected), or what a command or ``versions`` needs can't be read.
+
+    While a service runs, passes and the state file are tried again, with back-off.
+    """
 
     def __init__(self, path: str, reason: str) -> None:
         self.path, self.reason = path, reason

@@ -77,9 +77,8 @@ class StateFile:
             if is_new:
                 database.executescript(f"BEGIN IMMEDIATE; {TABLES} COMMIT;")
             self._claim(database)
-            state, live = load(database, self._limit)
-            raw = database.execute("SELECT value FROM about WHERE key = 'manifest'").fetchone()
-            self._written = Written(live=live, manifest=raw[0] if raw is not None else None)
+            state, live, manifest = load(database, self._limit)
+            self._written = Written(live=live, manifest=manifest)
             return state
 
     def read(self) -> StoredState:
@@ -94,7 +93,7 @@ class StateFile:
             database = self._database = self._connected(how)
             self._check_format(database)
             self._check_directory(database)
-            state, _live = load(database, self._limit)
+            state, _live, _manifest = load(database, self._limit)
         self.close()
         return state
 
@@ -122,7 +121,7 @@ class StateFile:
         """Keep what is live, and the versions that were.
 
         :param snapshots: those that were live since the last call, in order.
-        :param root: device and inode of the modules directory.
+        :param root: the identity of the modules directory.
         :param waiting: ids that do not serve yet, of which the file keeps the last good version.
         :raises StateFault: where that fails; then the file is as it was, and closed.
         """

@@ -48,7 +48,6 @@ FORMAT = 1
 
 ROW = "v.number, v.module_id, v.version, v.path, v.entry, v.proof"
 
-_Row = tuple[int, str, str, str, str | None, str]
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _MOST = 2**53  # generations
 
@@ -102,15 +101,17 @@ def _about(database: sqlite3.Connection, key: str) -> tuple[Any, Any]:
     return found or (None, proof_of(key, None))
 
 
-def load(database: sqlite3.Connection, limit: int) -> tuple[StoredState, dict[str, str]]:
-    """Read what was live last; and by id the :func:`key_of` each, "" for one that has to be written anew.
+def load(database: sqlite3.Connection, limit: int) -> tuple[StoredState, dict[str, str], Any]:
+    """Read what was live last.
 
     :param limit: bytes; of larger contents nothing is believed.
+    :return: it; by id the :func:`key_of` each, "" for one that has to be written anew; what stands for the manifest.
     """
     faults: list[str] = []
     modules: dict[str, Stored] = {}
     live: dict[str, str] = {}
-    manifest, is_whole = _manifest(*_about(database, "manifest"), limit, faults)
+    written, proof = _about(database, "manifest")
+    manifest, is_whole = _manifest(written, proof, limit, faults)
     join = "live l LEFT JOIN versions v USING (module_id, version)"
     select = f"SELECT l.module_id, l.version, {ROW} FROM {join} ORDER BY 1"
     for module_id, version, *row in database.execute(select).fetchall():
@@ -136,7 +137,7 @@ def load(database: sqlite3.Connection, limit: int) -> tuple[StoredState, dict[st
         root=(int(root[1]), int(root[2])) if root else None,
         faults=tuple(faults),
     )
-    return state, live
+    return state, live, written
 
 
 def key_of(version: str, path: str, entry: str | None) -> str:
@@ -144,7 +145,7 @@ def key_of(version: str, path: str, entry: str | None) -> str:
     return f"{version} {path} {entry or ''}"
 
 
-def stored_version(database: sqlite3.Connection, row: _Row | tuple[Any, ...], limit: int) -> Stored:
+def stored_version(database: sqlite3.Connection, row: tuple[Any, ...], limit: int) -> Stored:
     """Read one version.
 
     :param row: its :data:`ROW`.

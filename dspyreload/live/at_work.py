@@ -70,6 +70,8 @@ class AtWork:
     def _give_up(self, token: object) -> None:
         done = self._left.pop(token)
         _log.warn(
-            "the thread dspyreload-pass did not end within {limit} s; what it finds will not be used", limit=_STOP_LIMIT
+            "the thread {thread} did not end within {limit} s; what it finds will not be used",
+            thread=NAME,
+            limit=_STOP_LIMIT,
         )
         done.callback(None)

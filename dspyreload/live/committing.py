@@ -32,7 +32,7 @@ class Committing:
     :ivar known: what is known of the disk; no other file replaces it.
     :ivar kept: what served before a restart and was not brought back yet: ``bringing_back`` says what that is.
     :ivar stats: where it is counted.
-    :ivar on_commit: called with what is live now, the (device, inode) of the directory, and the ids of ``kept``.
+    :ivar on_commit: called with what is live now, the identity of the directory, and the ids of ``kept``.
     """
 
     def __init__(self, live: Live, retired: Callable[[tuple[str, ...]], None]) -> None:

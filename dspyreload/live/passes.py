@@ -49,7 +49,7 @@ class Passes:
     :param registrations: gives what the game registered.
     :param validators: the game's checks of what may go live.
     :param retired: told after a commit which modules were replaced or are gone.
-    :ivar on_root: called after each pass with the (device, inode) of the directory, or None where it is missing.
+    :ivar on_root: called after each pass with the identity of the directory, or None where it is missing.
     :ivar committing: makes live what is found.
     :ivar root_health: says what is wrong with the directory.
     :ivar awaits_state: no pass begins yet: it is being read what served before a restart.

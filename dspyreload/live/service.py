@@ -205,8 +205,9 @@ class HotReloadService(MultiService):
 
         A way back is to save the ``data`` of one at its ``path`` again.
 
-        :return: fires with at most 20; with none where nothing is kept. It fails with ``HotReloadFailed`` where the
-            file can't be used, and with ``ServiceStopped`` while the service does not run.
+        :return: fires with at most 20 (of modules that are gone, 2,000 all together); with none where nothing is kept.
+            It fails with ``HotReloadFailed`` where the file can't be used, and with ``ServiceStopped`` while the
+            service does not run.
         """
         check_thread("versions")
         if self._keeper is not None:
@@ -217,8 +218,8 @@ class HotReloadService(MultiService):
         """Say how the service does, since when, and why. Any change of it but a start or stop is a ``HealthChanged``.
 
         ``ok``; ``degraded``: it polls since the kernel can't be asked, nothing is kept for a restart, or a language
-        model fails; ``failing``: what is saved does not become live, since the modules directory is missing, watchdog's
-        thread has died, passes fail, or the service is not running.
+        model fails; ``failing``: what is saved does not become live, since the modules directory is missing, a folder
+        in it can't be listed, watchdog's thread has died, passes fail, or the service is not running.
         """
         check_thread("health")
         health = self.engine.live.board.health()

@@ -16,6 +16,7 @@ from twisted.logger import Logger
 
 from dspyreload.errors import WatcherError
 from dspyreload.live.arming import JOIN_LIMIT, STOP_LIMIT, Armed, Arming, MakeObserver, Observer, condition, stop
+from dspyreload.live.back_off import BackOff
 from dspyreload.live.burst import Burst, Interest
 from dspyreload.live.health import HealthBoard
 from dspyreload.model.faults import shown
@@ -90,7 +91,7 @@ class WatcherService(Service):
         self._late: dict[object, Deferred[None]] = {}
         self._ending: list[Deferred[None]] = []
         self._tried_for: tuple[int, int] | None = None
-        self._again: IDelayedCall | None = None
+        self._again = BackOff(lambda: reactor, lambda: self._hint(None))
         self._storm: IDelayedCall | None = None  # after which it is watched again
         self._shelter = _SHELTER
         self._in_vain = False  # the last attempt to watch
@@ -137,7 +138,7 @@ class WatcherService(Service):
     def check(self, identity: tuple[int, int] | None) -> None:
         """Arm again where that is needed: another directory under the name, a dead thread, a better way to watch.
 
-        :param identity: (device, inode) of the directory as the last pass saw it; None where it is missing.
+        :param identity: of the directory as the last pass saw it (``disk.identity``); None where it is missing.
         """
         if not self.running or self._arming is not None or self._storm is not None or identity is None:
             return
@@ -150,7 +151,7 @@ class WatcherService(Service):
             self._attempts = 0
         failed = how != "well" or (self._observer is None and identity == self._tried_for)
         if failed and (left := self._left()) > 0:
-            self._look_again(left)
+            self._again.after(left)  # while nothing is watched, it may be long until the next pass comes by
             return
         self._tried_for = identity
         if how != "well" or not same or (lasts and self.degraded):
@@ -162,20 +163,11 @@ class WatcherService(Service):
         wait = 2.0 ** min(self._attempts, 10) / 2 if self._attempts else 0.0
         return self._tried_at + min(_RETRY_KERNEL, wait) - self._reactor.seconds()
 
-    def _look_again(self, seconds: float) -> None:
-        """Have a pass come by when it is time: while nothing is watched, it may be long until the next."""
-        if self._again is None:
-            self._again = self._reactor.callLater(seconds, self._come_by)
-
-    def _come_by(self) -> None:
-        self._again = None
-        self._hint(None)
-
     def _forget(self) -> None:
-        for call in (self._again, self._storm):
-            if call is not None:
-                call.cancel()
-        self._again = self._storm = None
+        self._again.cancel()
+        if self._storm is not None:
+            self._storm.cancel()
+            self._storm = None
 
     def arm(self) -> None:
         """Watch the directory that has the name now, in place of what was watched."""

@@ -288,11 +288,3 @@ class Invoking:
             async with self._importing:  # who waits goes on in order
                 self._dspy = self._dspy or await asyncio.to_thread(import_dspy)
         return self._dspy
-
-    def forget(self, module_ids: tuple[str, ...]) -> None:
-        """Let go of what was made for modules that were replaced or are gone."""
-        self._programs.forget(module_ids)
-
-    async def close(self) -> None:
-        """Close the LMs that were made here; see ``LanguageModels.close``."""
-        await self.models.close()

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from dspyreload.model.changes import Changes, and_more
 from dspyreload.model.claimed import claimants, collision
-from dspyreload.model.events import HotReloadEvent, ManifestChanged, ModuleSkipped, ReloadError
+from dspyreload.model.events import HotReloadEvent, ManifestChanged, ModuleChanged, ModuleSkipped, ReloadError
 from dspyreload.model.faults import Fault
-from dspyreload.model.finding import Kind
 from dspyreload.model.manifest import MANIFEST, NOTHING_LISTED, fold
-from dspyreload.model.snapshot import Snapshot
+from dspyreload.model.snapshot import ModuleVersion, Snapshot
 
-__all__ = ["answers_of", "manifest_event", "rejection"]
+__all__ = ["answers_of", "changed_events", "manifest_event", "rejection"]
 
 
 def rejection(
@@ -34,6 +35,14 @@ def rejection(
         serving=serving,
         mend=fault.mend,
         restored=version is not None and module_id in restored,
+    )
+
+
+def changed_events(generation: int, live: Mapping[str, ModuleVersion]) -> tuple[ModuleChanged, ...]:
+    """Return the events of the versions that go live, by id."""
+    return tuple(
+        ModuleChanged(generation=generation, module_id=name, path=version.path, version=version.version)
+        for name, version in sorted(live.items())
     )
 
 
@@ -64,7 +73,7 @@ def answers_of(
     by_id = {str(getattr(event, "module_id", "")): event for event in reversed(events)} if asked else {}
     for module_id in asked:
         paths = _paths_of(changes, module_id)
-        if any(path in changes.suspects or _is_checked(changes, path) for path in paths):
+        if any(path in changes.suspects or changes.is_checked(path) for path in paths):
             continue
         event: HotReloadEvent | None = by_id.get(module_id)
         if event is None:
@@ -86,11 +95,6 @@ def answers_of(
                 continue  # it may be gone, and then the module is one without it
         answers[module_id] = event
     return answers
-
-
-def _is_checked(changes: Changes, path: str) -> bool:
-    finding = changes.latest(path)
-    return finding is not None and finding.kind is Kind.CHECKING
 
 
 def _held_back(changes: Changes, after: Snapshot, module_id: str) -> bool:

@@ -91,6 +91,11 @@ class Changes:
         """Return what is known of a module's file after this look."""
         return self.found.get(path) or self.known.findings.get(path)
 
+    def is_checked(self, path: str) -> bool:
+        """Say whether a module's file is with the game's validators."""
+        finding = self.latest(path)
+        return finding is not None and finding.kind is Kind.CHECKING
+
     def live_under(self, key: str) -> ModuleVersion | None:
         """Return what served before under a folded id."""
         if self._ids is None:

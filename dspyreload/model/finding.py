@@ -118,7 +118,7 @@ class Known:
     :ivar serves: which id each file serves.
     :ivar problems: what was said of folders and files that can't be looked at, by path.
     :ivar writable: files and folders that others may write.
-    :ivar root: device and inode of the modules directory when it last held a file.
+    :ivar root: the identity of the modules directory (``disk.identity``) when it last held a file.
     :ivar pending: id and what it waits for, in words, of each file that is PENDING; ``checking``: those that are
         CHECKING.
     :ivar restored: ids of which a state file brought back what serves, and the disk has given nothing good since.
@@ -178,7 +178,7 @@ class Look:
     :ivar unlisted: files that ``desired`` does not list; None where the tree was not listed.
     :ivar shut: folders that may not be listed; None where the tree was not listed.
     :ivar writable: files and folders that others may write; None where the tree was not listed.
-    :ivar root: device and inode of the modules directory.
+    :ivar root: the identity of the modules directory.
     :ivar hollow: another, empty directory lies where it was (a volume that is not mounted yet).
     :ivar fleeting: files that were missing, and may have another name since: the listing has them, or was not made.
     """

@@ -17,7 +17,7 @@ import msgspec
 from dspyreload.model.faults import Fault, FaultError, Path, quoted
 from dspyreload.model.syntax import LEAST_MODULE, TOKEN, TOO_DEEP, explained
 
-__all__ = ["MOST_DEEP", "Place", "Places", "line_column", "locate", "parse", "placed", "text_of", "walk"]
+__all__ = ["MOST_DEEP", "Place", "Places", "line_column", "parse", "placed", "text_of", "walk"]
 
 MOST_DEEP = 256
 _DEEPEST = 30
@@ -169,11 +169,6 @@ def _refuse_doubled_keys(text: str) -> None:
             keys.add(key)
 
 
-def locate(text: str, path: Path, *, key: bool = False) -> int | None:
-    """Return the offset of the value at ``path`` (with ``key``: of its name), or of the nearest value around it."""
-    return Places(text).offset(path, key=key)
-
-
 class Places:
     """Where values stand in a text. No more of it is looked at than leads to them, and that once.
 
@@ -186,7 +181,7 @@ class Places:
         self._rest: dict[int, Iterator[tuple[str | int, int | None, int]]] = {}
 
     def offset(self, path: Path, *, key: bool = False) -> int | None:
-        """Return the offset of a value, or of the nearest one around it, as :func:`locate` does."""
+        """Return the offset of the value at ``path`` (with ``key``: of its name), or of the nearest one around it."""
         start, end = _bounds(self._text, 0)
         if start == end:
             return None

@@ -74,7 +74,7 @@ def _put_in_force(changes: Changes, desired: ModuleManifest, touched: set[str]) 
 
 
 def _wait(changes: Changes, desired: ModuleManifest, lacking: list[str]) -> None:
-    if changes.manifest_reported == desired.digest or any(_is_checked(changes, desired, name) for name in lacking):
+    if changes.manifest_reported == desired.digest or any(changes.is_checked(desired[name].path) for name in lacking):
         return
     if not changes.decides(MANIFEST):
         changes.suspect(MANIFEST)
@@ -86,11 +86,6 @@ def _wait(changes: Changes, desired: ModuleManifest, lacking: list[str]) -> None
     text = text_of(changes.manifest.data) if changes.manifest is not None else ""
     fault = placed(text, f"the manifest waits for {words}{more}", ("modules", names[0], "path"))
     changes.errors.append((MANIFEST, fault, None))
-
-
-def _is_checked(changes: Changes, desired: ModuleManifest, module_id: str) -> bool:
-    finding = changes.latest(desired[module_id].path)
-    return finding is not None and finding.kind is Kind.CHECKING
 
 
 def _lack(changes: Changes, path: str) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import attrs
 
-from dspyreload.model.answers import answers_of, manifest_event, rejection
+from dspyreload.model.answers import answers_of, changed_events, manifest_event, rejection
 from dspyreload.model.changes import Changes
 from dspyreload.model.claimed import plan_claimed
 from dspyreload.model.events import (
@@ -50,7 +50,7 @@ class Plan:
     :ivar checking: files whose validators have not answered yet.
     :ivar saved_at: when each changed module's file was saved, in seconds since the epoch; without those that changed
         for another reason.
-    :ivar root: device and inode of the modules directory as it is now; ``hollow``: another than before, and empty.
+    :ivar root: the identity of the modules directory as it is now; ``hollow``: another than before, and empty.
     :ivar mended: ids whose file was broken, and is again what serves; so named is the manifest, too.
     """
 
@@ -126,10 +126,7 @@ def _plan(changes: Changes, asked: frozenset[str]) -> Plan:
         after = before.commit(changes.live, gone, changes.in_force)
     number = after.generation
     manifest = manifest_event(before, after)
-    changed = tuple(
-        ModuleChanged(generation=number, module_id=name, path=version.path, version=version.version)
-        for name, version in sorted(changes.live.items())
-    )
+    changed = changed_events(number, changes.live)
     deleted = tuple(ModuleDeleted(generation=number, module_id=name) for name in gone)
     restored = changes.known.restored
     errors = tuple(rejection(after, *error, restored) for error in sorted(changes.errors, key=lambda error: error[0]))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import attrs
 import msgspec
 
-from dspyreload.model.answers import manifest_event, rejection
+from dspyreload.model.answers import changed_events, manifest_event, rejection
 from dspyreload.model.events import HotReloadEvent, ManifestChanged, ModuleChanged, ReloadError
 from dspyreload.model.faults import FaultError, quoted
 from dspyreload.model.finding import Finding, Kind, Known, ManifestFinding
@@ -52,7 +52,7 @@ class KeptVersion(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 class StoredState:
     """What was live when it was kept last.
 
-    :ivar root: device and inode of the modules directory then.
+    :ivar root: the identity of the modules directory then (``disk.identity``).
     :ivar faults: what of it could not be read, in words.
     :ivar ids: of the modules: nobody has to walk through them on the reactor.
     """
@@ -129,10 +129,7 @@ def restore(state: StoredState, snapshot: Snapshot, known: Known, registrations:
         after = snapshot.commit(live, (), state.manifest if held else snapshot.manifest)
         seeded = _added(known, live, listed=after.manifest is not None)
     number = after.generation
-    changed = tuple(
-        ModuleChanged(generation=number, module_id=name, path=version.path, version=version.version)
-        for name, version in sorted(live.items())
-    )
+    changed = changed_events(number, live)
     return Restored(
         snapshot=after,
         known=seeded,
@@ -175,8 +172,8 @@ def _revived(stored: Stored, registrations: Registrations) -> ModuleVersion:
     draft = draft_of(stored.path, stored.data, listed, entry, registrations)
     if composed(draft.module.module_id) != stored.module_id:
         raise FaultError(f"it says that it is {quoted(draft.module.module_id)}")
-    for _warning in check_lm(entry, registrations) if entry is not None else ():
-        pass
+    if entry is not None:
+        tuple(check_lm(entry, registrations))  # its warnings were told when it went live first
     version, _warnings = make_version(
         draft, stored.path, stored.version, stored.data, stored.texts, entry, registrations
     )

@@ -51,7 +51,7 @@ def read_kept(data: bytes) -> StoredState | None:
         return None
     _fill(dict(value))
     try:
-        state, live = load(_DATABASE, _LIMIT)
+        state, live, _manifest = load(_DATABASE, _LIMIT)
     except (sqlite3.Error, OverflowError, UnicodeError):
         return None
     assert {stored.module_id for stored in state.modules} <= live.keys()

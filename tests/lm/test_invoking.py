@@ -210,8 +210,8 @@ class TestClosing:
         """Closing closes each LM of a name, and closing again none."""
         closed: list[str] = []
         calls = self.made(monkeypatch, closed)
-        asyncio.run(calls.close())
-        asyncio.run(calls.close())
+        asyncio.run(calls.models.close())
+        asyncio.run(calls.models.close())
         assert closed == ["a", "b"]
 
     def test_lms_of_the_game_are_left_open(self) -> None:
@@ -221,14 +221,14 @@ class TestClosing:
         calls = invoking(theirs)
         raises(calls, LMFailed)
         raises(calls, LMFailed, lm=Closeable("the call's", closed))
-        asyncio.run(calls.close())
+        asyncio.run(calls.models.close())
         assert closed == []
 
     def test_one_that_fails_keeps_no_other_open(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Every LM is closed, even where the first can't be."""
         closed: list[str] = []
         calls = self.made(monkeypatch, closed, failing="a")
-        asyncio.run(asyncio.wait_for(_quiet(calls.close()), 10))
+        asyncio.run(asyncio.wait_for(_quiet(calls.models.close()), 10))
         assert closed == ["a", "b"]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dspyreload.model.faults import FaultError
 from dspyreload.model.fitting import check_demos
-from dspyreload.model.jsontext import line_column, locate
+from dspyreload.model.jsontext import Places, line_column
 from dspyreload.model.module_file import parse_module
 from tests.disk.conftest import reads, server, settled
 
@@ -14,7 +14,7 @@ __all__ = ["faults", "place", "reads", "server", "settled"]
 def place(fault: FaultError, data: bytes) -> tuple[int, int]:
     """Return the line and column of a fault in a file."""
     text = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace")
-    offset = fault.offset if fault.offset is not None else locate(text, fault.path, key=fault.key)
+    offset = fault.offset if fault.offset is not None else Places(text).offset(fault.path, key=fault.key)
     assert offset is not None
     return line_column(text, offset)
 

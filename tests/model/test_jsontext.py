@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dspyreload.model.faults import FaultError, Path
-from dspyreload.model.jsontext import line_column, locate, parse, text_of, walk
+from dspyreload.model.jsontext import Places, line_column, parse, text_of, walk
 from tests.model.conftest import place
 
 VALUES = st.recursive(
@@ -223,9 +223,10 @@ def test_walking_names_each_value_and_its_place(text: str) -> None:
 def test_each_value_is_located(text: str) -> None:
     """A path leads to its value; one that leads further leads to the nearest value around it."""
     for found in walk(text):
-        assert locate(text, found.path) == found.start
-        assert locate(text, found.path, key=True) == (found.start if found.key is None else found.key)
-        assert locate(text, (*found.path, "no such name")) == found.start
+        places = Places(text)
+        assert places.offset(found.path) == found.start
+        assert places.offset(found.path, key=True) == (found.start if found.key is None else found.key)
+        assert places.offset((*found.path, "no such name")) == found.start
 
 
 @given(st.text(st.sampled_from("ab\n\ré"), max_size=30), st.integers(0, 30))
