@@ -6,12 +6,12 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-from twisted.internet.defer import CancelledError, Deferred, fail
+from twisted.internet.defer import CancelledError, Deferred, fail, gatherResults
 from twisted.python.failure import Failure
 
 from dspyreload.config import HotReloadConfig, Limits
 from dspyreload.disk.scan import RootMissing
-from dspyreload.errors import DSPyReloadError, HotReloadFailed, UnknownModule
+from dspyreload.errors import DSPyReloadError, EngineClosed, HotReloadFailed, UnknownModule
 from dspyreload.live.handle import HotReloadHandle
 from dspyreload.live.live import Live
 from dspyreload.live.lm_health import tell_of_lm
@@ -227,8 +227,8 @@ class DSPyEngine(Speaking):
 
         :return: fires with that module's event: ``ModuleChanged``, ``ModuleSkipped``, ``ModuleDeleted``, or
             ``ReloadError``, which is an event and no errback. It fails with ``UnknownModule``, with
-            ``HotReloadFailed`` where the disk can't be looked at, and with ``ServiceStopped``. Cancelling it
-            detaches; the pass goes on.
+            ``HotReloadFailed`` where the disk can't be looked at, with ``ServiceStopped`` and with ``EngineClosed``.
+            Cancelling it detaches; the pass goes on.
         """
         check_thread("reload_module")
         return self.passes.reload_module(module_id)
@@ -274,14 +274,17 @@ class DSPyEngine(Speaking):
     def close(self) -> Deferred[None]:
         """Cancel all calls, end the LM thread and close the language models that were made here. Twice does no harm.
 
-        It is called when the reactor shuts down. A running service goes on; stop it by itself.
+        It is called when the reactor shuts down. A running service goes on; without one, what reloads is ended too.
 
-        :return: fires when the thread has ended.
+        :return: fires when the threads have ended.
         """
         check_thread("close")
         self._at_shutdown.cancel()
         self._leases.end_all()
-        return self._loop.close()
+        ended = [self._loop.close()]
+        if not self.passes.active:
+            ended.append(self.passes.stop(lambda: EngineClosed("the engine was closed before the pass was done")))
+        return gatherResults(ended).addCallback(lambda _results: None)
 
     def _run(self, make: Callable[[], Any]) -> Deferred[Any]:
         if not self._loop.closed:

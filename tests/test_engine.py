@@ -16,7 +16,7 @@ from twisted.logger import LogEvent, capturedLogs, formatEvent
 from twisted.python import threadable
 from twisted.trial import unittest as trial
 
-from dspyreload import DSPyEngine, DSPyReloadError, HotReloadConfig, HotReloadHandle
+from dspyreload import DSPyEngine, DSPyReloadError, HotReloadConfig, HotReloadHandle, HotReloadService
 from dspyreload.errors import (
     AlreadyRunning,
     EngineClosed,
@@ -553,6 +553,46 @@ def test_an_engine_that_is_closed_still_shows_and_reloads_modules(
     engine.reload_all()
     settle(clock)
     assert engine["npc.smith"].instruction == "New."
+
+
+def test_close_ends_a_reload_that_is_under_way(engine: DSPyEngine, clock: ReactorClock, save: Save) -> None:
+    """Neither thread nor timer is left, and what it found is not used; who waits is told."""
+    save("smith.json", module_text(instruction="New."))
+    asked = engine.reload_all()
+    closed = engine.close()
+    CASE.failureResultOf(asked, EngineClosed)
+    CASE.assertNoResult(closed)
+    settle(clock)
+    CASE.successResultOf(closed)
+    assert clock.getDelayedCalls() == []
+    assert engine["npc.smith"].instruction == "You are a smith."
+
+
+def test_close_ends_waiting_for_a_second_look(engine: DSPyEngine, clock: ReactorClock, save: Save) -> None:
+    """A file that is broken is looked at again after the quiet window: not where the engine is closed by then."""
+    save("smith.json", "{")
+    asked = engine.reload_all()
+    settle(clock)
+    CASE.assertNoResult(asked)
+    assert len(clock.getDelayedCalls()) == 1
+    CASE.successResultOf(engine.close())
+    CASE.failureResultOf(asked, EngineClosed)
+    assert clock.getDelayedCalls() == []
+
+
+@pytest.mark.usefixtures("no_watchdog")
+def test_close_leaves_a_running_service_alone(engine: DSPyEngine, clock: ReactorClock, save: Save) -> None:
+    """Its owner stops it."""
+    service = HotReloadService(engine)
+    service.startService()
+    settle(clock)
+    save("smith.json", module_text(instruction="New."))
+    asked = engine.reload_all()
+    engine.close()
+    settle(clock)
+    assert [type(event) for event in CASE.successResultOf(asked)] == [ModuleChanged]
+    service.stopService()
+    settle(clock)
 
 
 def test_invoke_of_an_unknown_id_fails_without_a_thread(engine: DSPyEngine) -> None:

@@ -38,6 +38,7 @@ from dspyreload.model.events import ModuleChanged, ModuleDeleted, ReloadError
 from dspyreload.testing import Prompt, ScriptedLM
 from tests.conftest import Save, module_text
 from tests.freed import freed_in_reactor
+from tests.left import Before
 
 reactor: Any = installed
 T = TypeVar("T")
@@ -448,13 +449,13 @@ class TestClosing:
     @in_reactor
     async def test_the_thread_lives_from_the_first_call_to_close(self, engine: MakeEngine) -> None:
         """No thread before the first call, and none of ours after ``close``."""
-        before = set(threading.enumerate())
+        before = Before()
         game = engine(ScriptedLM(AYE).lm)
-        assert set(threading.enumerate()) == before
+        assert before.threads() == set()
         await soon(game.invoke("npc.smith", **HELLO))
         assert [thread.daemon for thread in threading.enumerate() if thread.name == "dspyreload-lm"] == [True]
         await soon(game.close())
-        assert set(threading.enumerate()) <= before
+        assert before.threads() == set()
 
     @in_reactor
     async def test_invoke_works_after_the_service_has_stopped(self, engine: MakeEngine) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from twisted.python import usage
 from dspyreload import DSPyEngine, DSPyReloadError, tap
 from dspyreload.starting import Setup, faults_of, may_read, refuse
 from tests.conftest import Save, module_text
+from tests.left import Before
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
 
@@ -125,10 +125,10 @@ class TestStrict:
 
     def test_it_is_checked_before_the_fork_without_a_thread(self, modules: Path, save: Save) -> None:
         save("smith.json", "{")
-        before = threading.active_count()
+        before = Before()
         with pytest.raises(SystemExit, match=r"smith\.json"):
             tap.makeService(options(modules, "--strict"))
-        assert threading.active_count() == before
+        assert before.threads() == set()
 
     @pytest.mark.parametrize("parent", [{"uid": os.getuid()}, {"gid": os.getgid()}])
     def test_not_where_privileges_are_dropped_after_it(self, modules: Path, save: Save, parent: dict[str, int]) -> None:
@@ -147,11 +147,11 @@ class TestStrict:
     def test_a_start_that_is_refused_leaves_nothing_half_started(self, modules: Path, save: Save) -> None:
         save("smith.json", "{")
         setup = Setup(engine(modules), None, (), strict=True)
-        before = threading.active_count()
+        before = Before()
         with capturedLogs() as logged, pytest.raises(SystemExit):
             setup.startService()
         assert not setup.running
-        assert threading.active_count() == before
+        assert before.threads() == set()
         (line,) = [str(formatEvent(event)) for event in logged]
         assert line.startswith("smith.json:1:2: ")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from twisted.trial import unittest as trial
 from dspyreload import HotReloadConfig, HotReloadService, tap
 from dspyreload.testing import ReactorClock
 from tests.conftest import Save, module_text
+from tests.left import Before
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
 
@@ -216,11 +216,11 @@ def test_making_the_service_reads_nothing(modules: Path, save: Save) -> None:
     save("smith.json", module_text())
     options = parse("--modules", str(modules))
     modules.rename(modules.with_name("away"))
-    before = threading.active_count()
+    before = Before()
     service = tap.makeService(options)
     assert isinstance(service, MultiService)
     assert engine_of(service).snapshot.generation == 0
-    assert threading.active_count() == before
+    assert before.threads() == set()
 
 
 def test_the_config_and_the_model_reach_the_service(modules: Path) -> None:

@@ -39,6 +39,10 @@ __all__ = ["Passes"]
 _LONGEST_BACK_OFF = 30.0
 
 
+def _stopped() -> Exception:
+    return ServiceStopped("the service stopped before the pass was done")
+
+
 class Passes:
     """Looks at the modules directory whenever there is reason to, and commits what is good.
 
@@ -151,8 +155,8 @@ class Passes:
         finally:
             self._looking = False
 
-    def stop(self) -> Deferred[None]:
-        """Forget all hints, and let a running pass commit nothing.
+    def stop(self, error: Callable[[], Exception] = _stopped) -> Deferred[None]:
+        """Forget all hints, and let a running pass commit nothing. Those who wait fail with ``error()``.
 
         :return: fires when no thread of ours is left, or after 3 s, with a line in the log that names the thread.
         """
@@ -166,7 +170,7 @@ class Passes:
             self._window.cancel()
         self._back_off.cancel()
         ended = self._at_work.stop()
-        self._waiters.fail_all(lambda: ServiceStopped("the service stopped before the pass was done"))
+        self._waiters.fail_all(error)
         return ended
 
     def restore(self, state: StoredState) -> Deferred[None]:

@@ -172,12 +172,15 @@ class Validators:
     def verdict(self, path: str, version: ModuleVersion) -> str | None:
         """Ask all validators of one version here and now; return their verdict, None where one has not answered.
 
-        For a check before a server runs, or without one: those that want a thread get this one.
+        For a check without a server: those that want a thread get this one, and no answer is waited for.
         """
         concerned = self.concerned()
         if concerned is None or not concerned(version.module_id):
             return ""
-        return self._verdict(path, Candidate(version, version.module()), threads=False)
+        verdict = self._verdict(path, Candidate(version, version.module()), threads=False)
+        if verdict is None:
+            self._hearings.pop(path).end()
+        return verdict
 
     def stop(self) -> None:
         """Forget what is under way."""

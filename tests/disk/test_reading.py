@@ -13,6 +13,7 @@ import pytest
 
 from dspyreload.disk import reading
 from dspyreload.disk.reading import ReadFault, read_file, stamp_of, stat_file
+from tests.left import Before
 
 LIMIT = 1000
 
@@ -207,9 +208,9 @@ def test_no_descriptor_is_left(modules: Path) -> None:
     """Neither a read nor a refusal leaves a file open."""
     (modules / "a.json").write_text("{}")
     (modules / "out.json").symlink_to("/etc/hostname")
-    before = len(os.listdir("/proc/self/fd"))
+    before = Before()
     for _ in range(5):
         read_file(str(modules), "a.json", LIMIT)
         refused(modules, "out.json")
         refused(modules, "a.json", limit=1)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert before.descriptors() == set()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ import pytest_twisted
 from tests.conftest import Save
 from tests.end_to_end.processes import ROOT
 from tests.faults.game import LIMIT, Play, text, until
+from tests.left import Before
 
 TIMES = 40
 
@@ -34,12 +33,12 @@ def test_what_watchdog_prints_under_load_is_kept_off_the_operators_log(tmp_path:
 async def test_a_watch_that_has_lost_count_is_ended_all_the_same(play: Play, save: Save) -> None:
     """In a storm of directories watchdog forgets which it watches, and then raises when it is told to stop."""
     save("npc/smith.json", text("You are a smith."))
-    threads, descriptors = set(threading.enumerate()), len(os.listdir("/proc/self/fd"))
+    before = Before()
     game = await play()
     watcher: Any = game.service._watcher
     for emitter in watcher._observer.emitters:
         emitter._inotify._active_callbacks_by_path.clear()
     await game.service.stopService().addTimeout(LIMIT, game.engine.reactor())
     assert not [line for line in game.lines() if "did not end" in line]
-    await until(lambda: set(threading.enumerate()) <= threads)
-    assert len(os.listdir("/proc/self/fd")) == descriptors
+    await until(lambda: not before.threads())
+    assert before.descriptors() == set()

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import deferLater
 from twisted.logger import capturedLogs, formatEvent
 
@@ -30,6 +31,9 @@ from tests.conftest import Save
 from tests.faults.game import LIMIT, Play, reactor, text, until
 from tests.faults.parent import STOP_LIMIT
 from tests.faults.rows import Seen, row
+from tests.left import Before
+
+Left = tuple[set[threading.Thread], set[tuple[int, str]], set[IDelayedCall]]
 
 PASS = "dspyreload-pass"
 
@@ -183,16 +187,10 @@ class Gate:
 
 
 @pytest.fixture
-def left() -> Callable[[], tuple[set[threading.Thread], int, int]]:
+def left() -> Callable[[], Left]:
     """Return what is there that was not there before the test: threads, descriptors, delayed calls."""
-    threads = set(threading.enumerate())
-    descriptors, calls = len(os.listdir("/proc/self/fd")), set(reactor.getDelayedCalls())
-
-    def now() -> tuple[set[threading.Thread], int, int]:
-        more = len(os.listdir("/proc/self/fd")) - descriptors
-        return set(threading.enumerate()) - threads, more, len(set(reactor.getDelayedCalls()) - calls)
-
-    return now
+    before, calls = Before(), set(reactor.getDelayedCalls())
+    return lambda: (before.threads(), before.descriptors(), set(reactor.getDelayedCalls()) - calls)
 
 
 @row(21)
@@ -202,7 +200,7 @@ async def test_row_21_stop_in_the_middle_of_a_pass(
     modules: Path,
     save: Save,
     monkeypatch: pytest.MonkeyPatch,
-    left: Callable[[], tuple[set[threading.Thread], int, int]],
+    left: Callable[[], Left],
     released: str,
     seen: Seen,
 ) -> None:
@@ -230,13 +228,13 @@ async def test_row_21_stop_in_the_middle_of_a_pass(
     if released == "after the limit":
         assert f"the thread {PASS} did not end within 3.0 s; what it finds will not be used" in words
         ((stuck,), _descriptors, calls) = left()
-        assert (stuck.name, stuck.daemon, calls) == (PASS, True, 0)
+        assert (stuck.name, stuck.daemon, calls) == (PASS, True, set())
         gate.opened.set()
         await until(lambda: not stuck.is_alive())
         await deferLater(reactor, 0, lambda: None)
     else:
         assert not any("did not end" in line for line in words)
-    assert left() == (set(), 0, 0)
+    assert left() == (set(), set(), set())
     assert engine["npc.smith"].instruction == "Before."
     assert (engine.snapshot.generation, service.stats.reloads_total) == (1, 0)
     seen(f"released {released}: stopped in {took:.2f} s, no thread, timer or descriptor left")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +21,7 @@ from dspyreload.errors import AlreadyRunning, ServiceStopped, WrongThread
 from dspyreload.model.events import HotReloadEvent, ModuleChanged, ModuleDeleted, ReloadError
 from dspyreload.testing import FakeObserver, ReactorClock
 from tests.conftest import Save, module_text
+from tests.left import Before
 
 CASE = trial.SynchronousTestCase()
 
@@ -430,8 +430,8 @@ def test_the_real_observer_leaves_no_descriptor(modules: Path, save: Save, clock
     """With watchdog itself, five starts and stops leave the process as it was."""
     save("smith.json", module_text())
     engine = DSPyEngine(modules, reactor=clock)
-    before = threads = 0
-    for number in range(5):
+    before = None
+    for _ in range(5):
         service = HotReloadService(engine)
         service.startService()
         while not service.when_ready().called:
@@ -440,10 +440,8 @@ def test_the_real_observer_leaves_no_descriptor(modules: Path, save: Save, clock
         while not stopped.called:
             clock.wait()
         settle(clock)
-        if number == 0:  # importing watchdog may open something for good
-            before, threads = len(os.listdir("/proc/self/fd")), threading.active_count()
-    assert len(os.listdir("/proc/self/fd")) == before
-    assert threading.active_count() == threads
+        before = before or Before()  # importing watchdog may open something for good
+        assert (before.threads(), before.descriptors()) == (set(), set())
 
 
 def test_a_stopped_service_hears_nothing_and_the_engine_serves_on(rig: Rig, save: Save) -> None:

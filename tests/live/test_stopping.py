@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import logging
-import os
 import threading
 import weakref
 from collections.abc import Iterator
@@ -24,6 +22,7 @@ from dspyreload.errors import AlreadyRunning, ServiceStopped
 from dspyreload.testing import FakeObserver, ReactorClock
 from tests.conftest import Save, module_text
 from tests.freed import freed_in_reactor
+from tests.left import Before
 from tests.live.test_service import CASE, Rig, ours, settle
 
 reactor: Any = installed
@@ -32,27 +31,19 @@ LIMIT = 60.0
 KERNEL = logging.getLogger("watchdog.observers.inotify_c")
 
 
-class Counts:
-    """What a process has of threads, descriptors, timers and handlers."""
+class All(Before):
+    """Timers and handlers of loggers as well."""
 
     def __init__(self) -> None:
-        gc.collect()
-        self.threads = sorted(thread.name for thread in threading.enumerate())
-        self.descriptors = sorted(os.readlink(f"/proc/self/fd/{number}") for number in _open())
-        self.calls = [str(call) for call in reactor.getDelayedCalls()]
-        self.handlers = list(KERNEL.handlers)
+        super().__init__()
+        self._calls = set(reactor.getDelayedCalls())
+        self._handlers = list(KERNEL.handlers)
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Counts) and vars(self) == vars(other)
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        return repr(vars(self))
-
-
-def _open() -> list[str]:
-    return [number for number in os.listdir("/proc/self/fd") if os.path.lexists(f"/proc/self/fd/{number}")]
+    def more(self) -> list[object]:
+        """Return what is there now and was not."""
+        calls = set(reactor.getDelayedCalls()) - self._calls
+        handlers = [handler for handler in KERNEL.handlers if handler not in self._handlers]
+        return [*self.threads(), *self.descriptors(), *calls, *handlers]
 
 
 async def all_of(*deferreds: Deferred[Any]) -> None:
@@ -85,11 +76,11 @@ async def test_two_services_started_and_stopped_100_times_leave_nothing(tmp_path
     gone: list[weakref.ref[Any]] = []
     for number in range(2):  # what is imported when it is first needed, is there by then
         gone += await run_two(tmp_path, until_ready=bool(number % 2))
-    before = Counts()
+    before = All()
     for number in range(2, TIMES):  # each other time they are stopped while they start
         gone += await run_two(tmp_path, until_ready=bool(number % 2))
     assert await freed_in_reactor(*gone)
-    assert Counts() == before
+    assert before.more() == []
 
 
 @pytest_twisted.ensureDeferred
@@ -105,8 +96,8 @@ async def test_one_service_started_and_stopped_again_and_again_leaves_nothing(tm
         assert service.health().status == "ok"
         await all_of(service.stopService())
         assert service.health().reasons == ("the service is not running",)
-        before = before or Counts()
-        assert Counts() == before
+        before = before or All()
+        assert before.more() == []
     await all_of(engine.close())
 
 

@@ -318,6 +318,14 @@ def test_a_check_before_the_server_runs_does_not_take_the_thread_away(court: Cou
     assert seen == [threading.current_thread().name, "dspyreload-validator"]
 
 
+def test_a_check_without_a_server_waits_for_no_answer(court: Court) -> None:
+    """One that would come later is called off, and leaves no timer."""
+    answer: Deferred[None] = Deferred()
+    court.add(lambda module: answer)
+    assert court.validators.verdict(PATH, candidate().version) is None
+    assert (answer.called, court.clock.getDelayedCalls(), court.decided) == (True, [], [])
+
+
 def test_a_thread_that_answers_too_late_is_not_heard(court: Court) -> None:
     """The version is refused at the time limit, and stays so."""
     go = threading.Event()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -19,6 +18,7 @@ from dspyreload.live.burst import Interest
 from dspyreload.live.watcher import WatcherService, make_observer
 from dspyreload.reactor import IReactor
 from dspyreload.testing import FakeObserver, ReactorClock
+from tests.left import Before
 
 CASE = trial.SynchronousTestCase()
 QUEUE_LOG = logging.getLogger("watchdog.observers.inotify_c")
@@ -412,7 +412,7 @@ def test_starting_and_stopping_again_and_again_leaves_nothing(rig: Rig) -> None:
 @pytest.mark.parametrize("polling", [False, True])
 def test_watchdog_tells_of_a_save_and_leaves_no_thread(modules: Path, polling: bool) -> None:
     """A file that is made in a watched directory is hinted at; after the stop all threads are as before."""
-    before = set(threading.enumerate())
+    before = Before()
     clock = ReactorClock()
     hints: list[object] = []
     watcher = WatcherService(
@@ -437,9 +437,9 @@ def test_watchdog_tells_of_a_save_and_leaves_no_thread(modules: Path, polling: b
     while not stopped.called:
         clock.wait()
     assert clock.getDelayedCalls() == []
-    for thread in set(threading.enumerate()) - before:
+    for thread in before.threads():
         thread.join(5)
-    assert set(threading.enumerate()) <= before
+    assert before.threads() == set()
 
 
 def test_reading_a_module_is_no_event(modules: Path) -> None:
