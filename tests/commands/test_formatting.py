@@ -12,7 +12,7 @@ import pytest
 
 from dspyreload.__main__ import main
 from dspyreload.commands import formatting
-from dspyreload.disk.reading import FileRead, read_file
+from dspyreload.disk.reading import FileRead, read_file, stamp_of
 from dspyreload.model.formatted import formatted
 from dspyreload.model.manifest import MANIFEST
 from tests.conftest import Save, module_text
@@ -49,9 +49,9 @@ class TestADirectory:
         """The very files stay, so that no watcher wakes up."""
         file = save("a.json", UGLY)
         fmt(modules, capsys=capsys)
-        before = os.stat(file)
+        before = stamp_of(os.stat(file))
         assert fmt(modules, capsys=capsys) == (0, [], ["1 module: 0 formatted, 1 in this form already, 0 with a fault"])
-        assert os.stat(file) == before
+        assert stamp_of(os.stat(file)) == before
 
     def test_what_is_no_module_is_not_touched(self, modules: Path, save: Save, capsys: Output) -> None:
         """Texts, hidden files, what editors leave behind, and the manifest in its writer's own form."""
@@ -115,13 +115,13 @@ class TestCheck:
     ) -> None:
         """1 where a file is in another form, 0 where all are in the one."""
         file = save("a.json", UGLY)
-        before = os.stat(file)
+        before = stamp_of(os.stat(file))
         assert fmt(modules, "--check", capsys=capsys) == (
             1,
             ["a.json: would be formatted"],
             ["1 module: 1 would be formatted, 0 in this form already, 0 with a fault"],
         )
-        assert os.stat(file) == before
+        assert stamp_of(os.stat(file)) == before
         fmt(modules, capsys=capsys)
         assert fmt(modules, "--check", capsys=capsys)[:2] == (0, [])
 
