@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,18 @@ def modules(tmp_path: Path) -> Path:
     directory = tmp_path / "modules"
     directory.mkdir()
     return directory
+
+
+@pytest.fixture(scope="module")
+def no_collection() -> Iterator[None]:
+    """Collect no garbage where texts are read that use up the stack.
+
+    What earlier tests left would else be finalized there, and fail for want of stack.
+    """
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
 
 
 @pytest.fixture

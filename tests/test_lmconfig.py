@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from dspyreload.errors import LMConfigInvalid
 from dspyreload.lmconfig import LMSettings, check_keys, parse_lms, read_lm_config
 
+pytestmark = pytest.mark.usefixtures("no_collection")  # nothing is finalized where the stack is used up
+
 SECRET = "sk-live-1234"
 MODEL = "openai/gpt-4o-mini"
 

@@ -10,6 +10,8 @@ import pytest
 from dspyreload.commands.fields import Fields, typed_field, value_of
 from dspyreload.model.module import Demo, FieldDefinition, FieldType, OptimizedModule, SignatureDefinition
 
+pytestmark = pytest.mark.usefixtures("no_collection")  # nothing is finalized where the stack is used up
+
 
 def signature(*inputs: FieldDefinition) -> SignatureDefinition:
     return SignatureDefinition(inputs=inputs, outputs=(FieldDefinition(name="response"),))

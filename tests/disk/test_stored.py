@@ -17,6 +17,8 @@ from dspyreload.model.restoring import Stored, StoredState
 from dspyreload.model.snapshot import EMPTY, Snapshot
 from tests.disk.kept import LIMIT, NOBODY, kept_of, manifest_of, reread, snapshot_of, state_file, version
 
+pytestmark = pytest.mark.usefixtures("no_collection")  # nothing is finalized where the stack is used up
+
 IDS = [f"npc.number{number}" for number in range(40)]
 MANIFEST = manifest_of(*IDS, tags=("npc",))
 

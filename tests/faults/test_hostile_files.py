@@ -27,6 +27,8 @@ from tests.faults.hostile import (
 from tests.faults.parent import STOP_LIMIT
 from tests.faults.rows import Seen, row
 
+pytestmark = pytest.mark.usefixtures("no_collection")  # nothing is finalized where the stack is used up
+
 SAID = 20  # lines of a kind; of more in one pass the log has a summary
 
 

@@ -19,6 +19,8 @@ from tests.fuzz.mutation import mutated
 from tests.fuzz.strict import strict
 from tests.fuzz.targets import TARGETS, text_of_input
 
+pytestmark = pytest.mark.usefixtures("no_collection")  # nothing is finalized where the stack is used up
+
 HOME = Path(__file__).parent
 SEEDS = sorted(path for kind in ("corpus", "regressions") for path in (HOME / kind).glob("*/*"))
 

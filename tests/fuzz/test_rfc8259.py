@@ -17,6 +17,8 @@ from tests.fuzz.rfc8259 import EITHER, RIGHT, WRONG
 from tests.fuzz.strict import NotJSON, alike, strict
 from tests.fuzz.targets import TARGETS
 
+pytestmark = pytest.mark.usefixtures("no_collection")  # nothing is finalized where the stack is used up
+
 _STATE = '{"traces": [], "train": [], "demos": [], "signature": {"instructions": "x", "fields": []}, "metadata": %s}'
 _READERS: dict[str, tuple[Callable[[bytes], Any], str]] = {
     "module": (lambda data: parse_module(data, "npc.it"), '{"instruction": "x", "$schema": %s}'),

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from dspyreload.lm import partial
 from dspyreload.lm.partial import FieldStream, PartialField, Style, is_empty, partial_fields, style_of
 
+pytestmark = pytest.mark.usefixtures("no_collection")  # nothing is finalized where the stack is used up
+
 NAMES = ("response", "emotion")
 SIGNATURE = dspy.Signature("player_message -> response, emotion")
 ADAPTERS: dict[Style, Any] = {"chat": dspy.ChatAdapter(), "json": dspy.JSONAdapter(), "xml": dspy.XMLAdapter()}

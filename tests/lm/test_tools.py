@@ -12,6 +12,8 @@ from dspy import ToolCalls
 from dspyreload.errors import ToolRefused
 from dspyreload.lm.tools import Tool, Toolbox, ToolRegistry, Wanted, wanted
 
+pytestmark = pytest.mark.usefixtures("no_collection")  # nothing is finalized where the stack is used up
+
 PARAMETERS: dict[str, Any] = {
     "properties": {
         "where": {"type": "string", "description": "A place"},

@@ -11,6 +11,8 @@ from tests.messages.document import Output, Said, document, outputs
 from tests.messages.templates import IN_A_LINE, Template, templates
 from tests.messages.together import together
 
+pytestmark = pytest.mark.usefixtures("no_collection")  # nothing is finalized where the stack is used up
+
 _HERE = Path(__file__).parent
 _DOCUMENT = _HERE.parent.parent / "docs" / "messages.md"
 _TOGETHER = _HERE / "check.txt"

@@ -14,6 +14,8 @@ from dspyreload.model.faults import FaultError, Path
 from dspyreload.model.jsontext import Places, line_column, parse, text_of, walk
 from tests.model.conftest import place
 
+pytestmark = pytest.mark.usefixtures("no_collection")  # nothing is finalized where the stack is used up
+
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),

@@ -14,6 +14,8 @@ from dspyreload.model.jsontext import parse
 from dspyreload.model.manifest import parse_manifest
 from dspyreload.model.syntax import LEAST_MODULE
 
+pytestmark = pytest.mark.usefixtures("no_collection")  # nothing is finalized where the stack is used up
+
 PROSE = f'{LEAST_MODULE}; prose belongs into a .md file, which "instruction_file" names'
 CURLY = "curly quotation marks; JSON wants straight ones"
 CURLY_END = "a curly quotation mark, where the text ends perhaps; JSON wants straight ones"
