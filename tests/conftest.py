@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# What the terminal is that they run in changes no test, nor what they start.
+for _name in ("COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR", "TTY_COMPATIBLE"):
+    os.environ.pop(_name, None)
+os.environ["TERM"] = "xterm-256color"
+
+settings.register_profile("tests", settings.default, deadline=None)  # a machine may be busy with other things
+settings.load_profile("tests")
 
 pytest_plugins = ["tests.faults.table"]
 

@@ -178,6 +178,7 @@ class TestOnATerminal:
         self, modules: Path, save: Save, terminal: MakeTerminal, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Nothing flickers for what is over at once."""
+        monkeypatch.setattr(checking, "_PATIENCE", 60)
         save("a.json", GOOD)
         stdout, stderr = terminal("stdout"), terminal("stderr")
         assert main(["check", str(modules)]) == 0

@@ -116,7 +116,7 @@ def test_an_end_that_comes_while_nothing_is_asked_ends_the_next_question(keys: K
 
     async def test(_pressed: PipeInput, prompt: TerminalPrompt) -> None:
         prompt.end()
-        assert await asyncio.wait_for(line(prompt), 2) is None
+        assert await asyncio.wait_for(line(prompt), 20) is None
 
     keys(test)
 
@@ -195,7 +195,7 @@ def test_where_no_history_can_be_kept_there_is_none_and_lines_are_read(
     async def test(pressed: PipeInput, prompt: TerminalPrompt) -> None:
         for words in ("Hello", "And now?"):
             pressed.send_text(f"{words}\r")
-            assert await asyncio.wait_for(line(prompt), 3) == words
+            assert await asyncio.wait_for(line(prompt), 20) == words
 
     keys(test)
     assert caplog.text == ""

@@ -17,6 +17,7 @@ from dspyreload.lm.tools import Tool
 from dspyreload.testing import ScriptedLM
 from tests.conftest import Save, module_text
 from tests.talk.conftest import AYE, HELLO, MakeEngine, failure_of, in_reactor, serve, soon
+from tests.talk.real import SetClock
 
 LINES = [{"response": "Hm."}, {"response": "Not now.", "emotion": "busy"}]
 JSON = {"field_type": "json"}
@@ -165,7 +166,7 @@ class TestWhen:
         save("smith.json", module_text(fallback=LINES))
         save("cook.json", module_text("npc.cook"))
         lm = ScriptedLM(OSError("no route to host"))
-        game = engine(lm.lm)
+        game = engine(lm.lm, reactor=SetClock())
         replies = [await soon(game.invoke("npc.smith", **HELLO)) for _ in range(5)]
         assert len(lm.prompts) == 3
         assert "the LM scripted/lm is down" in replies[-1].reason

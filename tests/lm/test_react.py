@@ -22,6 +22,7 @@ from dspyreload.lm.copying import copied
 from dspyreload.lm.react import attach_tools
 from dspyreload.lm.tools import Tool, ToolRegistry
 from dspyreload.testing import ScriptedLM
+from tests.left import Before
 from tests.talk.conftest import MakeEngine, failure_of, in_reactor, reactor, serve, soon
 
 ASK = "question -> answer"
@@ -150,25 +151,25 @@ class TestItsOwnTools:
     @in_reactor
     async def test_one_that_waits_ends_with_its_call(self, engine: MakeEngine, sync: Any) -> None:
         """Its Deferred is cancelled with the call, no thread waits for it for ever, and no other tool runs any more."""
-        world = World()
+        world, before = World(), Before()
         game = engine(Sync(world.agent()) if sync else world.agent())
         lm = scripted(uses("forever", place="inn"), uses("plain", place="inn"))
         call = game.invoke("guard", lm=lm.lm, **WHO)
         await soon(world.waits)
-        threads = [thread for thread in threading.enumerate() if thread.name == "dspyreload-program"]
+        threads = [thread for thread in before.threads() if thread.name == "dspyreload-program"]
         assert len(threads) == int(sync)
         call.cancel()
         await failure_of(call, CancelledError)
-        await soon(world.cancelled, 3)
+        await soon(world.cancelled)
         for thread in threads:
-            await deferToThread(thread.join, 3)
+            await deferToThread(thread.join, 20)
             assert not thread.is_alive()
         assert world.visits == 0
 
     @in_reactor
     async def test_one_that_hangs_is_not_the_models_fault(self, engine: MakeEngine) -> None:
         """The language model had answered: it is not counted as one that fails."""
-        game = engine(World().agent(), timeout=0.5)
+        game = engine(World().agent(), timeout=2.0)
         lm = scripted(uses("forever", place="inn"))
         await failure_of(game.invoke("guard", lm=lm.lm, **WHO), InvokeTimeout)
         assert len(lm.prompts) == 1
@@ -184,7 +185,7 @@ class TestItsOwnTools:
             return uses("fails", place="inn")
 
         lm = ScriptedLM(then_hang)
-        game = engine(World().agent(), timeout=0.5)
+        game = engine(World().agent(), timeout=2.0)
         await failure_of(game.invoke("guard", lm=lm.lm, **WHO), InvokeTimeout)
         assert HotReloadService(game).stats.lms["scripted/lm"].failures == 1
 

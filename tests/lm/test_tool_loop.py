@@ -275,8 +275,9 @@ class TestEnding:
     async def test_a_tool_ends_with_its_call(self, engine: MakeEngine, how: Any) -> None:
         """Its Deferred is cancelled, and the log does not call that a failure of the tool."""
         waiting, lm = Waiting(), ScriptedLM(asks(where="shelf"), DONE)
-        game = engine(lm.lm, timeout=0.5 if how == "timeout" else None)
+        game = engine(lm.lm, timeout=2.0 if how == "timeout" else None)
         game.tools.register(tool(waiting))
+        await soon(game.warm())
         with capturedLogs() as events:
             call = game.invoke("npc.keeper", **HELLO)
             await soon(waiting.began)
@@ -293,8 +294,9 @@ class TestEnding:
     @in_reactor
     async def test_a_tool_that_hangs_is_not_the_models_fault(self, engine: MakeEngine) -> None:
         """The language model had answered: it is not counted as one that fails."""
-        game = engine(ScriptedLM(asks(where="shelf")).lm, timeout=0.5)
+        game = engine(ScriptedLM(asks(where="shelf")).lm, timeout=2.0)
         game.tools.register(tool(Waiting()))
+        await soon(game.warm())
         await failure_of(game.invoke("npc.keeper", **HELLO), InvokeTimeout)
         state = HotReloadService(game).stats.lms.get("scripted/lm")
         assert state is None or state.failures == 0

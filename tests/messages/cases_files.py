@@ -11,6 +11,8 @@ from tests.messages.case import PLAIN, Case, Checked, Group, Made, one
 __all__ = ["GROUPS"]
 
 _SMITH = '{\n  "instruction": "You are a smith."\n}\n'
+_FIELDS = '{"inputs": [{"name": "question"}], "outputs": [{"name": "answer"}]}'
+_WHOLE = f'{{\n  "instruction": "You are a smith.",\n  "signature": {_FIELDS}\n}}\n'
 
 
 def _outside(path: Path) -> Path:
@@ -82,7 +84,7 @@ _FILES: tuple[Case, ...] = (
     ),
     Case(
         "More files than are allowed",
-        {f"{name}.json": _SMITH for name in ("baker", "guide", "smith")},
+        {f"{name}.json": _WHOLE for name in ("baker", "guide", "smith")},  # which two serve, the disk decides
         Checked(words="(Checked with a limit of two files; 100,000 are allowed.)", config=HotReloadConfig(max_files=2)),
     ),
 )

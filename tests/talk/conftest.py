@@ -99,7 +99,7 @@ def process(script: str, *arguments: str) -> list[str]:
     """Run a script in a process of its own, which must end by itself and well; returns the lines that it prints."""
     command = [sys.executable, "-c", script, *arguments]
     try:
-        ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20, check=False)
+        ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     except subprocess.TimeoutExpired as error:
         raise AssertionError(f"the process does not end; it said:\n{error.stdout!r}\n{error.stderr!r}") from None
     assert ended.returncode == 0, ended.stdout + ended.stderr

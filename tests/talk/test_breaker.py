@@ -16,7 +16,7 @@ from dspyreload.testing import ChatServer, Die, Hang
 from tests.conftest import Save, module_text
 from tests.talk import real
 from tests.talk.conftest import AYE, HELLO, MakeEngine, failure_of, in_reactor, soon, turn
-from tests.talk.real import DOWN, Game, HeldServer, serving, settings
+from tests.talk.real import DOWN, Game, HeldServer, SetClock, serving, settings
 
 pytestmark = pytest.mark.usefixtures("smith")
 
@@ -65,9 +65,11 @@ class TestGoingDown:
         game = Game(engine, server)
         await soon(game.engine.warm())
         for _ in range(3):
-            assert await game.fallback(timeout=0.15) == "demos"
-        assert "is down (npc.smith did not answer within 0.15 s)" in (await soon(game.ask())).reason
-        assert len(server.requests) == 3
+            assert await game.fallback(timeout=0.5) == "demos"
+        asked = len(server.requests)
+        assert asked > 0
+        assert "is down (npc.smith did not answer within 0.5 s)" in (await soon(game.ask())).reason
+        assert len(server.requests) == asked
 
     @in_reactor
     async def test_a_server_that_is_not_there_is_down_too(self, engine: MakeEngine, server: ChatServer) -> None:
@@ -83,7 +85,7 @@ class TestGoingDown:
         """Each has its own breaker."""
         async with serving(AYE) as other:
             lms = {"real": settings(server), "other": settings(other)}
-            game = engine("real", lms=lms, fallback="demos")
+            game = engine("real", lms=lms, fallback="demos", reactor=SetClock())
             server.answers = [DOWN]
             for _ in range(4):
                 await soon(game.invoke("npc.smith", **HELLO))
@@ -114,7 +116,7 @@ class TestGoingDown:
         game = Game(engine, server)
         game.engine.tools.register(Tool("look", "Looks around.", {"properties": {}}, lambda: Deferred()))
         await soon(game.engine.warm())
-        await failure_of(game.ask(timeout=0.3), InvokeTimeout)
+        await failure_of(game.ask(timeout=2.0), InvokeTimeout)
         assert len(server.requests) == 1
         assert game.engine.live.ledger.lms == {}
 
@@ -164,7 +166,7 @@ class TestComingBack:
             await soon(server.go_down())
         server.answers = [answer]
         game.clock.now += 1
-        assert await game.fallback(timeout=0.2 if isinstance(answer, Hang) else None) == "demos"
+        assert await game.fallback(timeout=1.0 if isinstance(answer, Hang) else None) == "demos"
         assert game.state.retry_at == game.clock.now + 2
         assert "it is tried again in 2 s" in (await soon(game.ask())).reason
         assert len(server.requests) == (answer != "down")

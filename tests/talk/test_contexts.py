@@ -216,7 +216,7 @@ class TestAToolThatHangs:
         await soon(begun)
         call.cancel()
         await failure_of(call, CancelledError)
-        assert await soon(ended, 5) == "cancelled"
+        assert await soon(ended) == "cancelled"
         await gone("dspyreload-program")
 
     @in_reactor

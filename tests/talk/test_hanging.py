@@ -118,9 +118,9 @@ async def test_reloads_and_other_calls_go_on(
     hanging = game.invoke("slow", **HELLO)
     await soon(begun)
     save("smith.json", module_text(instruction="You are a tired smith."))
-    (event,) = await soon(game.reload_all(), 5)
+    (event,) = await soon(game.reload_all())
     assert isinstance(event, ModuleChanged)
-    reply = await soon(game.invoke("npc.smith", **HELLO), 5)
+    reply = await soon(game.invoke("npc.smith", **HELLO))
     assert reply.version == event.version
     hanging.cancel()
     await failure_of(hanging, CancelledError)
@@ -166,7 +166,8 @@ async def test_a_program_that_is_async_runs_in_the_lm_loop(engine: MakeEngine, g
     begun: Deferred[threading.Thread] = Deferred()
     game = engine(ScriptedLM(AYE).lm)
     serve(game, "slow", AsyncProgram(gate, begun.callback))
-    call = game.invoke("slow", timeout=0.2, **HELLO)
+    await soon(game.warm())
+    call = game.invoke("slow", timeout=1.0, **HELLO)
     assert (await soon(begun)).name == "dspyreload-lm"
     await failure_of(call, InvokeTimeout)
 
@@ -192,7 +193,7 @@ async def test_an_lm_that_hangs_holds_up_nothing(engine: MakeEngine) -> None:
     game = engine(lm.lm, timeout=None)
     call = game.invoke("npc.smith", **HELLO)
     held = await lm.next()
-    await soon(game.reload_all(), 5)
+    await soon(game.reload_all())
     closing = game.close()
     await failure_of(call, EngineClosed)
     assert await soon(held.ended) == "cancelled"

@@ -180,7 +180,7 @@ class TestBreakingOff:
         game, ear = engine(lms={"real": settings(server)}, fallback="demos"), Ear()
         await soon(game.warm())
         server.answers = [answer]
-        reply = await soon(listen(game, ear, timeout=0.5 if isinstance(answer, Hang) else None))
+        reply = await soon(listen(game, ear, timeout=2.0 if isinstance(answer, Hang) else None))
         assert ({**reply}, reply.fallback, reply.lm) == (DEMO, "demos", "demos")
         assert reply.reason
         assert {chunk.field: chunk.text for chunk in ear.chunks[-2:]} == DEMO
