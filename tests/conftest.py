@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-# What the terminal is that they run in changes no test, nor what they start.
+# Where they are run from changes no test, nor what they start: not the terminal, and not what others may write.
 for _name in ("COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR", "TTY_COMPATIBLE"):
     os.environ.pop(_name, None)
 os.environ["TERM"] = "xterm-256color"
+os.umask(0o022)
 
 settings.register_profile("tests", settings.default, deadline=None)  # a machine may be busy with other things
 settings.load_profile("tests")

@@ -63,13 +63,12 @@ def ours() -> list[threading.Thread]:
 
 def settle(clock: ReactorClock) -> None:
     """Let our threads end, and run what they asked for, until there is none."""
-    clock.run_calls()
-    while threads := ours():
-        for thread in threads:
+    ran = 1
+    while ran:  # what they asked for may have begun another
+        for thread in ours():
             thread.join(10)
             assert not thread.is_alive(), f"{thread.name} does not end"
-        clock.run_calls()
-    clock.run_calls()
+        ran = clock.run_calls()
 
 
 def advance(clock: ReactorClock, seconds: float) -> None:

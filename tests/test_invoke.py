@@ -373,10 +373,12 @@ class TestFailing:
     async def test_a_timeout_cancels_the_call(self, engine: MakeEngine) -> None:
         """After ``timeout`` seconds the call fails, and the LM's task is told."""
         lm = HeldLM()
-        call = engine(lm.lm).invoke("npc.smith", timeout=0.1, **HELLO)
+        game = engine(lm.lm)
+        await soon(game.warm())
+        call = game.invoke("npc.smith", timeout=0.5, **HELLO)
         held = await lm.next()
         error = await failure_of(call, InvokeTimeout)
-        assert error.timeout == 0.1
+        assert error.timeout == 0.5
         assert await soon(held.ended) == "cancelled"
 
     @in_reactor

@@ -443,7 +443,7 @@ class TestChatServer:
     ) -> None:
         """Each way to fail is the error in DSPy that a real server would cause, after one request."""
         server.answers = [answer]
-        options: Any = {"timeout": 0.3} if isinstance(answer, Hang) else {}
+        options: Any = {"timeout": 2.0} if isinstance(answer, Hang) else {}
         with pytest.raises(getattr(client.dspy, error), match=words):
             await client.ask(**options)
         assert len(server.requests) == 1
@@ -465,7 +465,7 @@ class TestChatServer:
         server.answers = [answer]
         heard: list[str] = []
         with pytest.raises(client.dspy.LMTransportError, match=words):
-            await client.stream(heard, timeout=0.3, num_retries=1)
+            await client.stream(heard, timeout=2.0 if isinstance(answer, Hang) else 30.0, num_retries=1)
         assert heard
         assert AYE["response"].startswith("".join(heard))
         assert len(server.requests) == 1

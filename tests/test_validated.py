@@ -45,11 +45,15 @@ class Game:
 
     def settle(self) -> None:
         """Let our threads end, and run what they asked for, until there is none."""
-        self.clock.advance(0)  # validators are started in slices of a reactor's turn
-        while threads := [thread for thread in threading.enumerate() if thread.name.startswith("dspyreload-")]:
-            threads[0].join(10)
-            assert not threads[0].is_alive(), f"{threads[0].name} does not end"
-            self.clock.advance(0)
+        more = True
+        while more:  # what they asked for may have begun another
+            for thread in threading.enumerate():
+                if thread.name.startswith("dspyreload-"):
+                    thread.join(10)
+                    assert not thread.is_alive(), f"{thread.name} does not end"
+            due = any(call.getTime() <= self.clock.seconds() for call in self.clock.getDelayedCalls())
+            more = bool(self.clock.run_calls()) or due
+            self.clock.advance(0)  # validators are started in slices of a reactor's turn
 
     def wait(self, seconds: float = 0.5) -> None:
         for _ in range(round(seconds * 8)):

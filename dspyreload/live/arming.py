@@ -193,6 +193,12 @@ def _end(observer: Observer) -> None:
         observer.stop()
     if observer.is_alive():
         observer.join()
+    kernel: Any = getattr(observer, "_inotify_fd", None)
+    if getattr(kernel, "_is_reading", False) and not kernel.is_alive():
+        # It ended before its first look, or by an error; watchdog thinks that it will yet close what it reads from.
+        kernel._is_reading = False
+        with contextlib.suppress(OSError):
+            kernel._close_resources()
 
 
 def stop(armed: Armed, reactor: IReactor, start_thread: StartThread) -> Deferred[None]:

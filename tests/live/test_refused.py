@@ -12,12 +12,14 @@ from typing import Any, cast
 
 import pytest
 from twisted.logger import capturedLogs, formatEvent
+from watchdog.observers.inotify_c import InotifyFD
 
 from dspyreload.live.burst import Interest
 from dspyreload.live.health import Health, HealthBoard
 from dspyreload.live.watcher import WatcherService
 from dspyreload.reactor import IReactor
 from dspyreload.testing import FakeObserver, ReactorClock
+from tests.left import Before
 from tests.live.test_watcher import EVERYTHING, Rig, finish, identity
 
 
@@ -297,6 +299,31 @@ def test_a_watch_that_ended_and_can_not_begin_again_is_a_hint(rig: WatchdogRig, 
     assert rig.hints == [EVERYTHING, EVERYTHING]
 
 
+@pytest.mark.parametrize("ended", ["before its first look", "by an error"])
+def test_what_watchdog_forgets_to_close_is_closed(modules: Path, monkeypatch: pytest.MonkeyPatch, ended: str) -> None:
+    """Its thread that reads from the kernel closes what it reads from: not where it is stopped first, or died."""
+
+    def run(kernel: InotifyFD) -> None:
+        if ended == "before its first look":
+            assert kernel.stopped_event.wait(10)
+            read(kernel)
+
+    read = InotifyFD.run
+    monkeypatch.setattr(InotifyFD, "run", run)
+    before = Before()
+    clock = ReactorClock()
+    watcher = WatcherService(
+        str(modules), lambda paths: None, Interest((), lambda path: False), cast("IReactor", clock)
+    )
+    watcher.startService()
+    clock.wait()
+    assert any("inotify" in target for _number, target in before.descriptors())
+    stopped = watcher.stopService()
+    while not stopped.called:
+        clock.wait()
+    assert before.descriptors() == set()
+
+
 def test_what_watchdog_warns_of_is_warned_of_in_its_own_name(modules: Path) -> None:
     """It does so in storms of directories, at length; servers keep what it warns of off their logs by that name."""
     clock = ReactorClock()
@@ -312,4 +339,6 @@ def test_what_watchdog_warns_of_is_warned_of_in_its_own_name(modules: Path) -> N
     stopped = watcher.stopService()
     while not stopped.called:
         clock.wait()
-    assert [Path(warning.filename).parent.name for warning in warned] == ["observers"]
+    assert [Path(warning.filename).parent.name for warning in warned if warning.category is RuntimeWarning] == [
+        "observers"
+    ]

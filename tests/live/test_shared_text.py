@@ -31,8 +31,8 @@ CONFIG = HotReloadConfig(debounce=0.05, rescan_interval=600, max_file_size=10_00
 
 
 def soon(deferred: Deferred[T]) -> Deferred[T]:
-    """Give up waiting after 5 s: the next pass of the timer is minutes away."""
-    return deferred.addTimeout(5, reactor)
+    """Give up waiting after a minute: the next pass of the timer is ten minutes away."""
+    return deferred.addTimeout(60, reactor)
 
 
 class Game:

@@ -21,6 +21,7 @@ from dspyreload.disk.scan import look
 from dspyreload.errors import AlreadyRunning, ServiceStopped
 from dspyreload.testing import FakeObserver, ReactorClock
 from tests.conftest import Save, module_text
+from tests.faults.game import until
 from tests.freed import freed_in_reactor
 from tests.left import Before
 from tests.live.test_service import CASE, Rig, ours, settle
@@ -80,7 +81,7 @@ async def test_two_services_started_and_stopped_100_times_leave_nothing(tmp_path
     for number in range(2, TIMES):  # each other time they are stopped while they start
         gone += await run_two(tmp_path, until_ready=bool(number % 2))
     assert await freed_in_reactor(*gone)
-    assert before.more() == []
+    await until(lambda: not before.more())
 
 
 @pytest_twisted.ensureDeferred
@@ -89,7 +90,7 @@ async def test_one_service_started_and_stopped_again_and_again_leaves_nothing(tm
     (modules / "smith.json").write_text(module_text())
     engine = DSPyEngine(modules)
     service = HotReloadService(engine, HotReloadConfig(debounce=0.01), state=tmp_path / "state.sqlite3")
-    before = None
+    before: All | None = None
     for _ in range(20):
         service.startService()
         await all_of(service.when_ready())
@@ -97,7 +98,7 @@ async def test_one_service_started_and_stopped_again_and_again_leaves_nothing(tm
         await all_of(service.stopService())
         assert service.health().reasons == ("the service is not running",)
         before = before or All()
-        assert before.more() == []
+        await until(lambda before=before: not before.more())  # type: ignore[misc]
     await all_of(engine.close())
 
 
@@ -251,7 +252,10 @@ def test_a_stop_fires_within_5_seconds(rig: Rig, modules: Path, monkeypatch: pyt
         for _ in range(5):
             rig.clock.advance(1)
         CASE.successResultOf(stopped)
-    (line,) = [text for text in map(formatEvent, logs) if text is not None and "did not end" in text]
+    lines = [text for text in map(formatEvent, logs) if text is not None and "did not end" in text]
+    if held_up == "the pass":  # what ends the watching has a thread too, and these seconds take no time
+        lines = [line for line in lines if "dspyreload-pass" in line]
+    (line,) = lines
     assert "thread" in line
     gate.set()
     settle(rig.clock)
