@@ -214,7 +214,7 @@ def test_row_17_mount_over_that_is_filled_and_another_volume_in_its_place(module
                 game.save(path, text(f"In volume {number}."))
             game.until(lambda look, number=number: look.served == all_are(f"In volume {number}."))  # type: ignore[misc]
             edits_inside_are_heard(game, f"Edited in volume {number}.")
-            assert game.look().health == "ok"
+            game.until(lambda look: look.health == "ok")
             game.run("umount modules")
         game.reload()
         game.until(lambda look: look.served == all_are("On the disk."))
