@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
@@ -26,6 +27,7 @@ __all__ = [
 
 T = TypeVar("T")
 
+_REST = 0.00005  # seconds; sleeping lets another thread on at once
 _JOIN_LIMIT = 1.0  # seconds; the thread is past its last line
 
 
@@ -68,6 +70,7 @@ def in_thread(
             outcome = work()
         except BaseException:
             outcome = Failure()
+        time.sleep(_REST)  # what is due on the reactor comes before what we have for it
         reactor.callFromThread(finished, outcome)
 
     def finished(outcome: T | Failure) -> None:

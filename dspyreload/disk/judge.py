@@ -106,7 +106,6 @@ class _Judging:
             module_id=self._id(found.kind, draft, last_id),
             judged=judged_by(draft, self.entry, self.registrations) if draft is not None else (),
             warnings=warnings_of((*self.warnings, *self.files.warnings), self.read.data),
-            saved_at=max(read.stamp[3] for read in self.files.reads) / 1e9,
         )
 
     def _id(self, kind: Kind, draft: ModuleDraft | None, last_id: str | None) -> str | None:

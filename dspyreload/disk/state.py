@@ -32,6 +32,7 @@ from dspyreload.disk.storing import Written, put, store
 from dspyreload.model.faults import shown
 from dspyreload.model.restoring import KeptVersion, StoredState
 from dspyreload.model.snapshot import Snapshot
+from dspyreload.model.steps import Steps, at_once
 
 __all__ = ["StateFile"]
 
@@ -47,10 +48,11 @@ class StateFile:
 
     :param path: of the file; it is made where there is none. ``directory``: the modules directory, absolute.
     :param limit: bytes; of larger contents nothing is believed.
+    :param steps: how the long loops go.
     """
 
-    def __init__(self, path: str, directory: str, limit: int) -> None:
-        self.path, self.directory, self._limit = path, directory, limit
+    def __init__(self, path: str, directory: str, limit: int, steps: Steps = at_once) -> None:
+        self.path, self.directory, self._limit, self._steps = path, directory, limit, steps
         self._name = shown(path, 300)
         self._ownership = Ownership()
         self._database: sqlite3.Connection | None = None
@@ -77,7 +79,7 @@ class StateFile:
             if is_new:
                 database.executescript(f"BEGIN IMMEDIATE; {TABLES} COMMIT;")
             self._claim(database)
-            state, live, manifest = load(database, self._limit)
+            state, live, manifest = load(database, self._limit, self._steps)
             self._written = Written(live=live, manifest=manifest)
             return state
 
@@ -93,7 +95,7 @@ class StateFile:
             database = self._database = self._connected(how)
             self._check_format(database)
             self._check_directory(database)
-            state, _live, _manifest = load(database, self._limit)
+            state, _live, _manifest = load(database, self._limit, self._steps)
         self.close()
         return state
 
@@ -129,7 +131,7 @@ class StateFile:
             assert self._database is not None
             self._check_place()
             self._database.execute("BEGIN IMMEDIATE")
-            written = store(self._database, snapshots, root, waiting, self._written)
+            written = store(self._database, snapshots, root, waiting, self._written, self._steps)
             self._database.execute("COMMIT")
             self._written = written
 

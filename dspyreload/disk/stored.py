@@ -25,6 +25,7 @@ from dspyreload.model.manifest import (
     relative_path,
 )
 from dspyreload.model.restoring import KeptVersion, Stored, StoredState
+from dspyreload.model.steps import Steps, at_once
 
 __all__ = [
     "APPLICATION",
@@ -101,7 +102,7 @@ def _about(database: sqlite3.Connection, key: str) -> tuple[Any, Any]:
     return found or (None, proof_of(key, None))
 
 
-def load(database: sqlite3.Connection, limit: int) -> tuple[StoredState, dict[str, str], Any]:
+def load(database: sqlite3.Connection, limit: int, steps: Steps = at_once) -> tuple[StoredState, dict[str, str], Any]:
     """Read what was live last.
 
     :param limit: bytes; of larger contents nothing is believed.
@@ -114,7 +115,7 @@ def load(database: sqlite3.Connection, limit: int) -> tuple[StoredState, dict[st
     manifest, is_whole = _manifest(written, proof, limit, faults)
     join = "live l LEFT JOIN versions v USING (module_id, version)"
     select = f"SELECT l.module_id, l.version, {ROW} FROM {join} ORDER BY 1"
-    for module_id, version, *row in database.execute(select).fetchall():
+    for module_id, version, *row in steps(database.execute(select).fetchall()):
         twice = live.get(module_id) is not None
         live[module_id] = ""
         modules.pop(module_id, None)

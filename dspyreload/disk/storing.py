@@ -13,6 +13,7 @@ import msgspec
 
 from dspyreload.disk.stored import key_of, proof_of
 from dspyreload.model.snapshot import ModuleVersion, Snapshot
+from dspyreload.model.steps import Steps, at_once
 
 __all__ = ["Written", "put", "store"]
 
@@ -44,6 +45,7 @@ def store(
     root: tuple[int, int] | None,
     waiting: frozenset[str],
     before: Written,
+    steps: Steps = at_once,
 ) -> Written:
     """Write what is live, and the versions that were; see ``StateFile.write``.
 
@@ -52,13 +54,13 @@ def store(
     rows = _Rows(database, dict(before.live))
     versions = dict(before.versions)
     for snapshot in snapshots:
-        for module_id, version in snapshot.items():
+        for module_id, version in steps(snapshot.items()):
             if versions.get(module_id) is not version:
                 rows.keep(version)
                 versions[module_id] = version
     last = snapshots[-1]
-    gone = [module_id for module_id in rows.live if module_id not in last and module_id not in waiting]
-    for module_id in gone:
+    gone = [module_id for module_id in steps(rows.live) if module_id not in last and module_id not in waiting]
+    for module_id in steps(gone):
         rows.retire(module_id)
         versions.pop(module_id, None)
     rows.tidy(ids_are_gone=bool(gone))

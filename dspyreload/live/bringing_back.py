@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 from dspyreload.live.at_work import NAME, AtWork
 from dspyreload.live.committing import Committing
 from dspyreload.live.live import Live
+from dspyreload.live.slices import Slices
 from dspyreload.model.registrations import Registrations
 from dspyreload.model.restoring import Restored, StoredState, restore
 from dspyreload.reactor import IReactor, StartThread, in_thread
@@ -87,7 +88,7 @@ class BringingBack:
             then()
 
         ended = self._at_work.begun(done)
-        work = lambda: restore(state, snapshot, known, registrations)  # noqa: E731 - of these, whatever comes
+        work = lambda: restore(state, snapshot, known, registrations, Slices())  # noqa: E731 - of these, whatever comes
         in_thread(self._clock(), self._start_thread, NAME, work, ended)
 
     def stop(self) -> None:

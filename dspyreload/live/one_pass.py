@@ -143,7 +143,9 @@ class OnePass:
             also_live = VALIDATORS in self.request.names
             versions = candidates(seen, self.known, self.snapshot, concerned, also_live=also_live)
             if versions:
-                asked = {path: Candidate(version, version.module()) for path, version in versions.items()}
+                asked = {
+                    path: Candidate(version, version.module()) for path, version in self.request.steps(versions.items())
+                }
                 return _Asked(seen, ripe, asked)
         return self._plan(seen, ripe)
 
@@ -152,4 +154,12 @@ class OnePass:
         return self._plan(seen, asked.ripe)
 
     def _plan(self, seen: Look, ripe: frozenset[str] | None) -> Plan:
-        return make_plan(self.snapshot, self.known, seen, ripe=ripe, asked=self.request.asked, now=self.now)
+        return make_plan(
+            self.snapshot,
+            self.known,
+            seen,
+            ripe=ripe,
+            asked=self.request.asked,
+            now=self.now,
+            steps=self.request.steps,
+        )

@@ -10,6 +10,7 @@ from dspyreload.model.events import HotReloadEvent, ManifestChanged, ModuleChang
 from dspyreload.model.faults import Fault
 from dspyreload.model.manifest import MANIFEST, NOTHING_LISTED, fold
 from dspyreload.model.snapshot import ModuleVersion, Snapshot
+from dspyreload.model.steps import Steps, at_once
 
 __all__ = ["answers_of", "changed_events", "manifest_event", "rejection"]
 
@@ -38,11 +39,13 @@ def rejection(
     )
 
 
-def changed_events(generation: int, live: Mapping[str, ModuleVersion]) -> tuple[ModuleChanged, ...]:
+def changed_events(
+    generation: int, live: Mapping[str, ModuleVersion], steps: Steps = at_once
+) -> tuple[ModuleChanged, ...]:
     """Return the events of the versions that go live, by id."""
     return tuple(
-        ModuleChanged(generation=generation, module_id=name, path=version.path, version=version.version)
-        for name, version in sorted(live.items())
+        ModuleChanged(generation=generation, module_id=name, path=live[name].path, version=live[name].version)
+        for name in steps(sorted(live))
     )
 
 

@@ -8,6 +8,7 @@ from dspyreload.model.faults import Fault
 from dspyreload.model.finding import Finding, Kind, Known, Look, ManifestFinding
 from dspyreload.model.manifest import MANIFEST, ModuleManifest, fold
 from dspyreload.model.snapshot import ModuleVersion, Snapshot
+from dspyreload.model.steps import Steps, at_once
 
 __all__ = ["Changes", "and_more"]
 
@@ -31,6 +32,7 @@ class Changes:
     :ivar errors: path, fault and id of each rejection. ``skipped``: ids that were looked at and are unchanged.
     :ivar in_force: the manifest that will be in force.
     :ivar collided: files whose id another file has.
+    :ivar steps: how the long loops go.
     :ivar claims: without a manifest: which paths claim an id, where that changes.
     """
 
@@ -39,6 +41,7 @@ class Changes:
     seen: Look
     ripe: frozenset[str] | None
     now: float
+    steps: Steps = at_once
     found: dict[str, Finding] = attrs.field(factory=dict)
     suspects: dict[str, float] = attrs.field(factory=dict)
     live: dict[str, ModuleVersion] = attrs.field(factory=dict)
@@ -57,7 +60,15 @@ class Changes:
     _ids: dict[str, str] | None = None
 
     @classmethod
-    def of(cls, snapshot: Snapshot, known: Known, seen: Look, ripe: frozenset[str] | None, now: float) -> Changes:
+    def of(
+        cls,
+        snapshot: Snapshot,
+        known: Known,
+        seen: Look,
+        ripe: frozenset[str] | None,
+        now: float,
+        steps: Steps = at_once,
+    ) -> Changes:
         """Begin with what was found, sifted into decided and suspect."""
         changes = cls(
             snapshot,
@@ -65,6 +76,7 @@ class Changes:
             seen,
             ripe,
             now,
+            steps,
             collided=dict(known.collided),
             manifest=known.manifest,
             manifest_reported=known.manifest_reported,
@@ -99,7 +111,7 @@ class Changes:
     def live_under(self, key: str) -> ModuleVersion | None:
         """Return what served before under a folded id."""
         if self._ids is None:
-            self._ids = {fold(module_id): module_id for module_id in self.snapshot}
+            self._ids = {fold(module_id): module_id for module_id in self.steps(self.snapshot)}
         return self.snapshot[self._ids[key]] if key in self._ids else None
 
     def serve(self, path: str, finding: Finding) -> None:
@@ -123,7 +135,7 @@ class Changes:
             self.errors.append((path, and_more(fault, finding.more), finding.module_id))
 
     def _sift(self) -> None:
-        for path, finding in self.seen.findings.items():
+        for path, finding in self.steps(self.seen.findings.items()):
             heard_of = path in self.known.findings or path in self.known.suspects or path in self.seen.fleeting
             if finding.kind is Kind.MISSING and finding.entry is None and not heard_of:
                 continue

@@ -19,16 +19,16 @@ __all__ = ["claim", "claimants", "collision", "plan_claimed"]
 def plan_claimed(changes: Changes) -> None:
     """Plan for a directory that has no manifest: every file may be a module."""
     _hold_moved(changes)
-    keys: set[str] = set()
+    keys: dict[str, None] = {}  # a set, in order
     served: set[str] = set()  # ids that serve, and whose file may have become something else
     found = changes.found
     if changes.in_force is not None:  # the manifest is gone: what it did not list has a claim again, changed or not
         changes.in_force = None
         served.update(changes.snapshot)
         found = {path: f for path, f in changes.known.findings.items() if path not in changes.suspects} | found
-    for path, finding in found.items():
+    for path, finding in changes.steps(found.items()):
         before = changes.known.findings.get(path)
-        keys |= {fold(f.module_id) for f in (finding, before) if f is not None and f.module_id is not None}
+        keys |= {fold(f.module_id): None for f in (finding, before) if f is not None and f.module_id is not None}
         if path in changes.known.serves:
             served.add(changes.known.serves[path])
         claim(changes, path, before, finding)
@@ -39,10 +39,10 @@ def plan_claimed(changes: Changes) -> None:
     for path in changes.known.suspects:  # it may have an id after all
         suspect = changes.known.findings.get(path)
         if suspect is not None and suspect.module_id is not None:
-            keys.add(fold(suspect.module_id))
-    live = {fold(name): changes.snapshot[name] for name in served if name in changes.snapshot}
+            keys[fold(suspect.module_id)] = None
+    live = {fold(name): changes.snapshot[name] for name in changes.steps(served) if name in changes.snapshot}
     holders: dict[str, str] = {}
-    for key in sorted(keys | live.keys()):
+    for key in changes.steps(keys | dict.fromkeys(live)):
         version = live.get(key) or _live_under(changes, key)
         holder = _settle(changes, key, version)
         if version is not None:
@@ -50,8 +50,8 @@ def plan_claimed(changes: Changes) -> None:
         if holder is not None:
             holders[holder.path] = str(holder.module_id)
             served.add(changes.known.serves.get(holder.path, ""))
-    taken = {fold(name): name for name in holders.values()}
-    changes.gone += [name for name in served if _is_gone(changes, name, holders, taken)]
+    taken = {fold(name): name for name in changes.steps(holders.values())}
+    changes.gone += [name for name in changes.steps(served) if _is_gone(changes, name, holders, taken)]
 
 
 def _hold_moved(changes: Changes) -> None:
@@ -67,11 +67,12 @@ def _hold_moved(changes: Changes) -> None:
         before = known.findings.get(path)
         if before is not None and before.module_id is not None:
             undecided.add(fold(before.module_id))
-    for path in (*known.checking, *changes.found):
+    for path in changes.steps((*known.checking, *changes.found)):
         finding = changes.latest(path)
         if finding is not None and finding.kind is Kind.CHECKING and finding.module_id is not None:
             undecided.add(fold(finding.module_id))
-    for path in [path for path, finding in changes.found.items() if finding.kind is Kind.MISSING]:
+    missing = [path for path, finding in changes.steps(changes.found.items()) if finding.kind is Kind.MISSING]
+    for path in changes.steps(missing):
         if unread or fold(known.serves.get(path, "")) in undecided:
             del changes.found[path]
             changes.suspect(path)

@@ -42,7 +42,6 @@ class Finding(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     :ivar fault: set where it is BROKEN, UNREADABLE or MISSING; ``more`` are the further ones.
     :ivar waits_for: for want of what it is PENDING, in words.
     :ivar judged: what it was judged by, or would have been, had the game registered it.
-    :ivar saved_at: when the newest of its files changed, in seconds since the epoch.
     """
 
     path: str
@@ -58,7 +57,11 @@ class Finding(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     judged: Judged = ()
     more: tuple[Fault, ...] = ()
     warnings: tuple[Fault, ...] = ()
-    saved_at: float = 0.0
+
+    @property
+    def saved_at(self) -> float:
+        """When the newest of its files changed, in seconds since the epoch."""
+        return max((stamp[3] for _path, stamp in self.stamps if stamp is not None), default=0) / 1e9
 
     def says_the_same(self, other: Finding | None) -> bool:
         """Say whether there is nothing new to report or to serve beside an earlier finding."""

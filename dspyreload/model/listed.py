@@ -21,18 +21,18 @@ _MOST_HINTS = 20
 def plan_listed(changes: Changes, desired: ModuleManifest) -> None:
     """Plan for the manifest that the disk asks for."""
     touched = changed_entries(changes.in_force, desired)
-    lacking = [] if changes.first else [name for name in touched if not _ready(changes, desired, name)]
+    lacking = [] if changes.first else [name for name in changes.steps(touched) if not _ready(changes, desired, name)]
     if lacking:
         _wait(changes, desired, lacking)
         if changes.in_force is None:  # should this manifest go, ids are claimed as before it came
-            for path, finding in changes.found.items():
+            for path, finding in changes.steps(changes.found.items()):
                 claim(changes, path, changes.known.findings.get(path), finding)
     else:
         if not changes.seen.hollow:  # else nothing is known of the one that was rejected: it is not said again
             changes.manifest_reported = ""  # should that come back, it is said again
         if desired is not changes.in_force:
             _put_in_force(changes, desired, touched)
-    for path, finding in changes.found.items():
+    for path, finding in changes.steps(changes.found.items()):
         module_id = finding.module_id
         if finding.kind in (Kind.BROKEN, Kind.UNREADABLE):
             changes.reject(path, finding)
@@ -66,7 +66,7 @@ def _put_in_force(changes: Changes, desired: ModuleManifest, touched: set[str]) 
         changes.claims, changes.collided = dict.fromkeys(changes.known.claims, ()), {}
     changes.in_force = desired
     changes.gone += [module_id for module_id in changes.snapshot if module_id not in desired.modules]
-    for module_id in touched:
+    for module_id in changes.steps(touched):
         path = desired[module_id].path
         finding = changes.latest(path)
         if finding is not None and path not in changes.found and path not in changes.suspects:

@@ -26,8 +26,9 @@ from dspyreload.model.events import (
 from dspyreload.model.faults import Fault, quoted
 from dspyreload.model.finding import Finding, Kind, Known, Look
 from dspyreload.model.listed import plan_listed
-from dspyreload.model.manifest import MANIFEST, ModuleManifest, default_id
+from dspyreload.model.manifest import MANIFEST, default_id
 from dspyreload.model.snapshot import Snapshot
+from dspyreload.model.steps import Steps, at_once
 
 __all__ = ["Plan", "apply", "make_plan"]
 
@@ -78,20 +79,28 @@ class Plan:
 
 
 def make_plan(
-    snapshot: Snapshot, known: Known, seen: Look, *, ripe: frozenset[str] | None, asked: frozenset[str], now: float
+    snapshot: Snapshot,
+    known: Known,
+    seen: Look,
+    *,
+    ripe: frozenset[str] | None,
+    asked: frozenset[str],
+    now: float,
+    steps: Steps = at_once,
 ) -> Plan:
     """Plan what to do about what was seen. Pure: nothing that is passed in changes.
 
     :param ripe: suspects whose second look this was; None where a first look decides.
     :param asked: ids that somebody waits for.
     :param now: seconds of any clock, to remember when a suspect was first seen.
+    :param steps: how the long loops go.
     """
-    changes = Changes.of(snapshot, known, seen, ripe, now)
+    changes = Changes.of(snapshot, known, seen, ripe, now, steps)
     if seen.desired is not None:
         plan_listed(changes, seen.desired)
     else:
         plan_claimed(changes)
-    for path, finding in seen.unchanged.items():
+    for path, finding in steps(seen.unchanged.items()):
         noticed = finding.stamps != known.findings[path].stamps or finding.module_id in asked
         version = finding.version
         # Not one that asks for an id that it can't have, or waits with the manifest: unchanged, it is not what serves.
@@ -123,16 +132,17 @@ def _plan(changes: Changes, asked: frozenset[str]) -> Plan:
     gone = tuple(sorted({module_id for module_id in changes.gone if module_id not in changes.live}))
     after = before
     if changes.live or gone or changes.in_force is not before.manifest or changes.first:
-        after = before.commit(changes.live, gone, changes.in_force)
+        after = before.commit(changes.live, gone, changes.in_force, changes.steps)
     number = after.generation
     manifest = manifest_event(before, after)
-    changed = changed_events(number, changes.live)
-    deleted = tuple(ModuleDeleted(generation=number, module_id=name) for name in gone)
+    changed = changed_events(number, changes.live, changes.steps)
+    deleted = tuple(ModuleDeleted(generation=number, module_id=name) for name in changes.steps(gone))
     restored = changes.known.restored
-    errors = tuple(rejection(after, *error, restored) for error in sorted(changes.errors, key=lambda error: error[0]))
+    rejected = sorted(changes.errors, key=lambda error: error[0])
+    errors = tuple(rejection(after, *error, restored) for error in changes.steps(rejected))
     skipped = tuple(
         ModuleSkipped(generation=number, module_id=name)
-        for name in sorted(set(changes.skipped))
+        for name in changes.steps(sorted(set(changes.skipped)))
         if name in after and name not in changes.live
     )
     events: tuple[HotReloadEvent, ...] = (*manifest, *changed, *deleted, *errors, *skipped)
@@ -153,13 +163,13 @@ def _plan(changes: Changes, asked: frozenset[str]) -> Plan:
         shut=changes.seen.shut,
         pending={
             str(finding.module_id): finding.waits_for
-            for finding in changes.found.values()
+            for finding in changes.steps(changes.found.values())
             if finding.waits_for is not None
         },
-        checking=_checking(changes.known, changes.found),
+        checking=_checking(changes, changes.found),
         saved_at={
             name: finding.saved_at
-            for name, version in changes.live.items()
+            for name, version in changes.steps(changes.live.items())
             if (finding := changes.latest(version.path)) is not None
             and ((past := changes.known.findings.get(version.path)) is None or past.digest != finding.digest)
         },
@@ -195,7 +205,8 @@ def _entry_for(path: str) -> str:
 
 def _remarks(changes: Changes) -> tuple[tuple[str, Fault], ...]:
     """Name what is odd inside of files, where they are new."""
-    return tuple((path, warning) for path, finding in changes.found.items() for warning in finding.warnings)
+    found = changes.steps(changes.found.items())
+    return tuple((path, warning) for path, finding in found for warning in finding.warnings)
 
 
 def _problems(changes: Changes) -> tuple[tuple[str, Fault], ...]:
@@ -206,13 +217,15 @@ def _problems(changes: Changes) -> tuple[tuple[str, Fault], ...]:
 
 def _learned(changes: Changes) -> Known:
     seen, known, snapshot = changes.seen, changes.known, changes.snapshot
-    refreshed = {path: finding for path, finding in seen.unchanged.items() if path not in changes.suspects}
-    looked = {**changes.found, **refreshed}
-    findings, serves = looked, {version.path: module_id for module_id, version in changes.live.items()}
-    forgotten = {path for path, f in changes.found.items() if f.kind is Kind.MISSING and f.entry is None}
-    retired = {snapshot[name].path for name in (*changes.live, *changes.gone) if name in snapshot} - serves.keys()
+    steps = changes.steps
+    refreshed = {path: finding for path, finding in steps(seen.unchanged.items()) if path not in changes.suspects}
+    looked = changes.found | refreshed
+    findings, serves = looked, {version.path: module_id for module_id, version in steps(changes.live.items())}
+    forgotten = {path for path, f in steps(changes.found.items()) if f.kind is Kind.MISSING and f.entry is None}
+    retired = {snapshot[name].path for name in steps((*changes.live, *changes.gone)) if name in snapshot}
+    retired -= serves.keys()
     complete = bool(forgotten or retired)
-    claims, users = changes.claims, _users(known, looked)
+    claims, users = changes.claims, _users(known, looked, steps)
     if complete:
         claims = {key: paths for key, paths in {**known.claims, **claims}.items() if paths}
         users = {text: paths for text, paths in {**known.users, **users}.items() if paths}
@@ -228,37 +241,39 @@ def _learned(changes: Changes) -> Known:
         claims=claims,
         users=users,
         unlisted=seen.unlisted if seen.unlisted is not None else known.unlisted,
-        racy=(known.racy - looked.keys()) | {path for path, finding in looked.items() if finding.racy},
+        racy=(known.racy - looked.keys()) | {path for path, finding in steps(looked.items()) if finding.racy},
         manifest=changes.manifest,
         manifest_reported=changes.manifest_reported,
         collided=changes.collided,
         problems=seen.problems if seen.problems is not None else known.problems,
         writable=seen.writable if seen.writable is not None else known.writable,
         root=known.root if seen.hollow else seen.root,
-        pending=_pending(known, looked, changes.in_force),
-        checking=_checking(known, looked),
-        restored=known.restored and known.restored - {f.module_id for f in looked.values() if f.kind is Kind.GOOD},
+        pending=_pending(changes, looked),
+        checking=_checking(changes, looked),
+        restored=known.restored
+        and known.restored - {f.module_id for f in steps(looked.values()) if f.kind is Kind.GOOD},
     )
 
 
-def _checking(known: Known, looked: dict[str, Finding]) -> frozenset[str]:
-    return (known.checking - looked.keys()) | {path for path, f in looked.items() if f.kind is Kind.CHECKING}
+def _checking(changes: Changes, looked: dict[str, Finding]) -> frozenset[str]:
+    asked = {path for path, finding in changes.steps(looked.items()) if finding.kind is Kind.CHECKING}
+    return (changes.known.checking - looked.keys()) | asked
 
 
-def _pending(known: Known, looked: dict[str, Finding], in_force: ModuleManifest | None) -> dict[str, tuple[str, str]]:
-    pending = {path: words for path, words in known.pending.items() if path not in looked}
-    if in_force is not None:
+def _pending(changes: Changes, looked: dict[str, Finding]) -> dict[str, tuple[str, str]]:
+    pending = {path: words for path, words in changes.known.pending.items() if path not in looked}
+    if (in_force := changes.in_force) is not None:
         pending = {path: words for path, words in pending.items() if path in in_force.paths}
-    for path, finding in looked.items():
+    for path, finding in changes.steps(looked.items()):
         if finding.waits_for is not None:
             pending[path] = (str(finding.module_id), finding.waits_for)
     return pending
 
 
-def _users(known: Known, looked: dict[str, Finding]) -> dict[str, tuple[str, ...]]:
+def _users(known: Known, looked: dict[str, Finding], steps: Steps) -> dict[str, tuple[str, ...]]:
     """Say which modules' files are made of a text file, where that changes."""
     users: dict[str, set[str]] = {}
-    for path, finding in looked.items():
+    for path, finding in steps(looked.items()):
         before = known.findings.get(path)
         old = {text for text, _stamp in before.stamps[1:]} if before is not None else set()
         new = {text for text, _stamp in finding.stamps[1:]}

@@ -16,6 +16,7 @@ from dspyreload.model.manifest import NOTHING_LISTED, ModuleEntry, ModuleManifes
 from dspyreload.model.registrations import Registrations
 from dspyreload.model.serving import Waits, check_lm
 from dspyreload.model.snapshot import ModuleVersion, Snapshot
+from dspyreload.model.steps import Steps, at_once
 
 __all__ = ["KeptVersion", "Restored", "Stored", "StoredState", "restore"]
 
@@ -95,13 +96,15 @@ class Restored:
         return (*self.manifest, *self.changed, *self.errors)
 
 
-def restore(state: StoredState, snapshot: Snapshot, known: Known, registrations: Registrations) -> Restored:
+def restore(
+    state: StoredState, snapshot: Snapshot, known: Known, registrations: Registrations, steps: Steps = at_once
+) -> Restored:
     """Say what serves again. Before the first look: all of it. Later: what the disk could not give.
 
     Everything is decoded and checked as a file would be. Pure, but for making programs once.
     """
     first = snapshot.generation == 0
-    wanted = tuple(stored for stored in state.modules if first or _lacks(stored, state, snapshot, known))
+    wanted = tuple(stored for stored in steps(state.modules) if first or _lacks(stored, state, snapshot, known))
     if not first:
         taken = {fold(module_id) for module_id in snapshot}
         wanted = tuple(
@@ -110,7 +113,7 @@ def restore(state: StoredState, snapshot: Snapshot, known: Known, registrations:
     live: dict[str, ModuleVersion] = {}
     waits: list[tuple[Stored, str]] = []
     faults: list[tuple[str, str]] = []
-    for stored in _once(wanted):
+    for stored in steps(_once(wanted)):
         try:
             live[stored.module_id] = _revived(stored, registrations)
         except Waits as waiting:

@@ -11,6 +11,7 @@ from dspyreload.model.defaults import BUILT_IN, Default
 from dspyreload.model.manifest import ModuleEntry, ModuleManifest
 from dspyreload.model.module import OptimizedModule
 from dspyreload.model.module_file import parse_module
+from dspyreload.model.steps import Steps, at_once
 
 __all__ = ["EMPTY", "ModuleVersion", "Snapshot"]
 
@@ -98,23 +99,27 @@ class Snapshot(Mapping[str, ModuleVersion]):
         return self._tags.get(tag, ())
 
     def commit(
-        self, live: Mapping[str, ModuleVersion], gone: tuple[str, ...], manifest: ModuleManifest | None
+        self,
+        live: Mapping[str, ModuleVersion],
+        gone: tuple[str, ...],
+        manifest: ModuleManifest | None,
+        steps: Steps = at_once,
     ) -> Snapshot:
         """Return the next generation: ``live`` put in, ``gone`` taken out, ``manifest`` in force."""
         modules = self._modules.copy()
         retag = False
         for module_id in gone:
             retag = bool(modules.pop(module_id).tags) or retag
-        for module_id, version in live.items():
+        for module_id, version in steps(live.items()):
             before = modules.get(module_id)
             retag = retag or version.tags != (before.tags if before else ())
             modules[module_id] = version
-        return Snapshot(modules, self.generation + 1, manifest, _by_tag(modules) if retag else self._tags)
+        return Snapshot(modules, self.generation + 1, manifest, _by_tag(modules, steps) if retag else self._tags)
 
 
-def _by_tag(modules: Mapping[str, ModuleVersion]) -> dict[str, tuple[str, ...]]:
+def _by_tag(modules: Mapping[str, ModuleVersion], steps: Steps) -> dict[str, tuple[str, ...]]:
     found: dict[str, list[str]] = {}
-    for module_id in sorted(modules):
+    for module_id in steps(sorted(modules)):
         for tag in dict.fromkeys(modules[module_id].tags):
             found.setdefault(tag, []).append(module_id)
     return {tag: tuple(ids) for tag, ids in found.items()}

@@ -26,7 +26,7 @@ STAMPS = (("npc.json", (1, 2, 3, 4, 5)),)
 
 def good(version: str = "0" * 64, **changes: Any) -> Finding:
     found = ModuleVersion(module_id="npc", path="npc.json", version=version, data=b"{}")
-    values: dict[str, Any] = {"digest": version, "module_id": "npc", "stamps": STAMPS, "saved_at": 7.5}
+    values: dict[str, Any] = {"digest": version, "module_id": "npc", "stamps": STAMPS}
     return Finding(path="npc.json", kind=Kind.GOOD, version=found, **{**values, **changes})
 
 
@@ -78,7 +78,7 @@ def test_a_new_version_is_one_event_of_the_new_generation() -> None:
     snapshot, known = started()
     plan = planned(snapshot, known, good("1" * 64))
     assert plan.events == (ModuleChanged(generation=2, module_id="npc", path="npc.json", version="1" * 64),)
-    assert plan.saved_at == {"npc": 7.5}
+    assert plan.saved_at == {"npc": 4e-9}
 
 
 @pytest.mark.parametrize(
