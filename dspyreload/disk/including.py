@@ -21,10 +21,14 @@ _MAKE_IT = "make it, or correct its name, which counts from the folder of the fi
 
 
 class Source:
-    """The files as one pass reads them: each at most once."""
+    """The files as one pass reads them: each at most once.
+
+    :ivar listed: the stat signatures of a listing; for those that are the same, what was read puts its own in.
+    """
 
     def __init__(self, root: str, limit: int, *, strict: bool = False) -> None:
         self.root, self.limit, self.strict = root, limit, strict
+        self.listed: dict[str, Stamp | None] = {}
         self._said: dict[str, Fault | tuple[IncludedFile | None, str]] = {}
         self._names: dict[str, list[str]] = {}
         self._close: dict[str, list[str]] = {}
@@ -39,6 +43,8 @@ class Source:
         if found is None:
             try:
                 found = read_file(self.root, path, self.limit)
+                if self.listed.get(path) == found.stamp:
+                    self.listed[path] = found.stamp  # one object, for ten thousand files
             except ReadFault as fault:
                 # Not the exception itself: it holds its frames, and ten thousand of those are work for the collector.
                 found = (fault.message, fault.missing, fault.mend)

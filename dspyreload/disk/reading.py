@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import hashlib
 import os
 import stat
@@ -13,10 +14,13 @@ import msgspec
 from dspyreload.model.faults import shown
 from dspyreload.model.finding import Stamp
 
-__all__ = ["FileRead", "ReadFault", "others_may_write", "read_file", "stamp_of", "stat_file"]
+__all__ = ["OTHERS_MAY_WRITE", "FileRead", "ReadFault", "compact", "read_file", "stamp_of", "stat_file"]
 
 _TICK_NS = 20_000_000
 """File times move in ticks of up to 10 ms: a file that changed this lately may change again unseen."""
+
+OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
+"""Of a mode: group or world may write the file or the folder."""
 
 _FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 
@@ -48,17 +52,23 @@ def stamp_of(info: os.stat_result) -> Stamp:
     return (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
 
 
+def compact(stamp: Stamp) -> Stamp:
+    """Return the same signature in less memory: a number that stands in it twice, or in all of them, is one object."""
+    device, inode, size, changed, inode_changed = stamp
+    return (_device(device), inode, size, changed, changed if inode_changed == changed else inode_changed)
+
+
+@functools.lru_cache(maxsize=64)
+def _device(number: int) -> int:
+    return number
+
+
 def stat_file(root: str, path: str) -> Stamp | None:
     """Return a file's stat signature, or None where it can't be had."""
     try:
         return stamp_of(os.stat(f"{root}/{path}"))
     except (OSError, ValueError):
         return None
-
-
-def others_may_write(info: os.stat_result) -> bool:
-    """Say whether group or world may write a file or a folder."""
-    return bool(info.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
 
 
 def read_file(root: str, path: str, limit: int) -> FileRead:
@@ -88,7 +98,9 @@ def read_file(root: str, path: str, limit: int) -> FileRead:
         raise ReadFault(_reason(error)) from None
     stamp = stamp_of(after)
     racy = stamp != stamp_of(before) or max(stamp[3], stamp[4]) > time.time_ns() - _TICK_NS
-    return FileRead(data, hashlib.sha256(data).hexdigest(), stamp, racy, others_may_write(after))
+    return FileRead(
+        data, hashlib.sha256(data).hexdigest(), compact(stamp), racy, bool(after.st_mode & OTHERS_MAY_WRITE)
+    )
 
 
 def _check_regular(info: os.stat_result, limit: int) -> None:
@@ -116,6 +128,8 @@ def _read(handle: int, size: int, limit: int) -> bytes:
     while left and (chunk := os.read(handle, min(left, step))):
         chunks.append(chunk)
         left -= len(chunk)
+        if len(chunk) == size:  # of one more that was asked for: this is all
+            break
         step = 1 << 16
     if not left:
         raise ReadFault(f"the file has more than {limit:,} bytes, which are allowed; make it smaller")

@@ -7,10 +7,10 @@ those bytes.
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Mapping
 
-import attrs
 import msgspec
 
 from dspyreload.disk.identity import identity
@@ -18,9 +18,10 @@ from dspyreload.disk.including import Source
 from dspyreload.disk.judge import judge, refreshed
 from dspyreload.disk.placing import faults_of, warnings_of
 from dspyreload.disk.reading import ReadFault, stat_file
+from dspyreload.disk.request import Request, RootMissing
 from dspyreload.disk.tree import Listing, list_tree
 from dspyreload.model.faults import Fault, FaultError
-from dspyreload.model.finding import Finding, Kind, Known, Look, ManifestFinding
+from dspyreload.model.finding import Finding, Kind, Known, Look, ManifestFinding, Stamp
 from dspyreload.model.manifest import (
     MANIFEST,
     NOTHING_LISTED,
@@ -29,50 +30,14 @@ from dspyreload.model.manifest import (
     changed_entries,
     parse_manifest,
 )
-from dspyreload.model.registrations import NOTHING, Registrations
+from dspyreload.model.registrations import Judged
 
 __all__ = ["Request", "RootMissing", "look"]
 
+_OFTEN = 16  # files, between two words of how far it is
+
 _Targets = dict[str, tuple[str | None, ModuleEntry | None]]
 """Files to look at, each with the id and the entry under which it is judged."""
-
-
-class RootMissing(Exception):
-    """The modules directory is not there, or can't be listed; nothing is known of its files."""
-
-
-@attrs.frozen(kw_only=True)
-class Request:
-    """Where to look, and how hard.
-
-    :ivar root: the modules directory, absolute; a symlink is followed anew each time.
-    :ivar in_force: the manifest in force.
-    :ivar registrations: what the game registered.
-    :ivar paths: files that may have changed; None for the whole tree.
-    :ivar asked: ids that somebody asked for: their files are read whatever their stat signature says.
-    :ivar deep: read every byte that is looked at.
-    :ivar names: what was registered since, such as ``signature npc.dialogue``: what it decides about is judged anew.
-    :ivar first: nothing was ever served.
-    :ivar ripe: suspects whose second look this is; None where a first look decides.
-    :ivar strict: files that group or world may write are not read.
-    :ivar progress: told how many files were looked at, and of how many.
-    """
-
-    root: str
-    in_force: ModuleManifest | None
-    registrations: Registrations = NOTHING
-    extensions: tuple[str, ...] = (".json",)
-    max_file_size: int = 4 * 1024 * 1024
-    max_files: int = 100_000
-    watch_manifest: bool = True
-    paths: frozenset[str] | None = None
-    asked: frozenset[str] = frozenset()
-    deep: bool = False
-    names: frozenset[str] = frozenset()
-    first: bool = False
-    ripe: frozenset[str] | None = frozenset()
-    strict: bool = False
-    progress: Callable[[int, int], None] = lambda done, of: None
 
 
 def look(request: Request, known: Known) -> Look:
@@ -95,8 +60,10 @@ class _Pass:
         self.root = os.path.realpath(request.root)
         self.source = Source(self.root, request.max_file_size, strict=request.strict)
         self.listing: Listing | None = None
+        self.listed: Mapping[str, Stamp | None] = {}
         self.findings: dict[str, Finding] = {}
         self.unchanged: dict[str, Finding] = {}
+        self.standing: set[Judged] = set()
 
     def look(self) -> Look:
         root = self._identity()
@@ -104,9 +71,11 @@ class _Pass:
         manifest = self._manifest()
         desired = self._desired(manifest)
         targets = self._targets(desired, replaced)
-        for number, (path, (module_id, entry)) in enumerate(targets.items()):
-            self.request.progress(number, len(targets))
-            self._look_at(path, module_id, entry)
+        for number, (path, (module_id, entry)) in enumerate(self.request.steps(targets.items())):
+            if number % _OFTEN == 0:
+                self.request.progress(number, len(targets))
+            if not self._is_settled(path, module_id, entry):
+                self._look_at(path, module_id, entry)
         hollow = replaced and self._hollow()
         if hollow:  # it removes nothing
             self.findings, self.unchanged = {}, {}
@@ -126,7 +95,8 @@ class _Pass:
         )
 
     def _fleeting(self) -> frozenset[str]:
-        missing = {path for path, found in self.findings.items() if found.kind is Kind.MISSING and found.entry is None}
+        findings = self.request.steps(self.findings.items())
+        missing = {path for path, found in findings if found.kind is Kind.MISSING and found.entry is None}
         listed = self.listing.files if self.listing is not None else None
         return frozenset(path for path in missing if listed is None or listed.get(path) is not None)
 
@@ -197,10 +167,12 @@ class _Pass:
         missing = any(self.known.decides_gone(path, self.request.ripe) for path in self.known.suspects)
         anew = desired is None and (waited or missing)
         if paths is None or replaced or switched or anew or not self._all_known(paths):
-            self.listing = list_tree(self.root, self.request.extensions, self.request.max_files)
+            self.listing = list_tree(self.root, self.request.extensions, self.request.max_files, self.request.steps)
+            self.listed = self.source.listed = self.listing.files
             if desired is None:
                 suspects = self.known.suspects.keys() - {MANIFEST}
-                return dict.fromkeys([*self.listing.files, *self.known.findings, *sorted(suspects)], (None, None))
+                paths_of_all = itertools.chain(self.listing.files, self.known.findings, sorted(suspects))
+                return dict.fromkeys(self.request.steps(paths_of_all), (None, None))
             return {entry.path: (module_id, entry) for module_id, entry in desired.modules.items()}
         paths = paths | self.known.suspects.keys()
         chosen = self.known.racy | self._concerned() | (paths & self.known.findings.keys())
@@ -230,6 +202,23 @@ class _Pass:
         listed = desired.paths.keys() | (self.request.in_force or desired).paths.keys()
         included = {text for found in self.findings.values() for text, _stamp in found.stamps[1:]}
         return frozenset(self.listing.files.keys() - listed - self.known.users.keys() - included)
+
+    def _is_settled(self, path: str, module_id: str | None, entry: ModuleEntry | None) -> bool:
+        """Say at a glance whether a file is as it was, as nearly all are; where it says no, it is looked at."""
+        before = self.known.findings.get(path)
+        return (
+            before is not None
+            and before.kind is Kind.GOOD
+            and before.entry is entry
+            and (module_id is None or before.module_id == module_id)
+            and before.judged in self.standing
+            and not before.racy
+            and len(before.stamps) == 1
+            and self.listed.get(path) == before.stamps[0][1]
+            and path not in self.known.suspects
+            and not self.request.deep
+            and before.module_id not in self.request.asked
+        )
 
     def _look_at(self, path: str, module_id: str | None, entry: ModuleEntry | None) -> None:
         before = self.known.findings.get(path)
@@ -276,24 +265,24 @@ class _Pass:
 
     def _registered_since(self, before: Finding) -> bool:
         """Say whether a file would be judged by other registrations than it was."""
-        token = self.request.registrations.token
-        return any(token(name) != judged for name, judged in before.judged)
+        if before.judged not in self.standing:
+            token = self.request.registrations.token
+            if any(token(name) != judged for name, judged in before.judged):
+                return True
+            self.standing.add(before.judged)  # nearly all are judged by the same
+        return False
 
     def _stamps_hold(self, before: Finding) -> bool:
-        if before.kind is Kind.MISSING:
-            return not self._is_there(before.path)
-        if before.kind is Kind.UNREADABLE or not before.stamps or before.racy:
+        if not before.stamps:
+            return before.kind is Kind.MISSING and not self._is_there(before.path)
+        if before.racy or before.kind is Kind.UNREADABLE:
             return False
-        return all(
-            self._stamp(path) == stamp if stamp is not None else not self._is_there(path)
-            for path, stamp in before.stamps
-        )
+        for path, stamp in before.stamps:
+            now = self.listed.get(path) or stat_file(self.root, path)
+            if now != stamp or (stamp is None and self._is_there(path)):
+                return False
+        return True
 
     def _is_there(self, path: str) -> bool:
         """Say whether a name is there, if only as a link to nowhere, or to itself: that has no stat signature."""
         return os.path.lexists(f"{self.root}/{path}")
-
-    def _stamp(self, path: str) -> object:
-        if self.listing is not None and path in self.listing.files:
-            return self.listing.files[path]
-        return stat_file(self.root, path)

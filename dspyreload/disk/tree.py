@@ -8,10 +8,11 @@ import re
 
 import attrs
 
-from dspyreload.disk.reading import others_may_write, stamp_of
+from dspyreload.disk.reading import OTHERS_MAY_WRITE, stamp_of
 from dspyreload.model.faults import shown
 from dspyreload.model.finding import Stamp
 from dspyreload.model.manifest import MANIFEST
+from dspyreload.model.steps import Steps, at_once
 
 __all__ = ["Listing", "list_tree", "passed_over"]
 
@@ -20,7 +21,9 @@ _TEMPORARY = re.compile(r".*~|.*\.sw[a-z]|.*\.tmp|.*\.bak|4913|#.*#|.*___jb_(tmp
 
 def passed_over(name: str) -> bool:
     """Say whether a name is hidden (``.git``, ``..data``), or one that editors and tools leave behind."""
-    return name.startswith(".") or _TEMPORARY.fullmatch(name) is not None
+    if name.startswith("."):
+        return True
+    return not name.endswith(".json") and _TEMPORARY.fullmatch(name) is not None  # no such name ends so
 
 
 @attrs.define
@@ -44,18 +47,18 @@ class Listing:
         return self.cut or any(not folder or path.startswith(f"{folder}/") for folder in self.problems)
 
 
-def list_tree(root: str, extensions: tuple[str, ...], limit: int) -> Listing:
+def list_tree(root: str, extensions: tuple[str, ...], limit: int, steps: Steps = at_once) -> Listing:
     """List what may be a module under the real path ``root``; at most ``limit`` files.
 
     A symlinked folder is followed where it stays inside, each at most once, so that links can lead round for no longer
     than the tree is large.
     """
-    return _Lister(root, extensions, limit).list()
+    return _Lister(root, extensions, limit, steps).list()
 
 
 class _Lister:
-    def __init__(self, root: str, extensions: tuple[str, ...], limit: int) -> None:
-        self.root, self.extensions, self.limit = root, extensions, limit
+    def __init__(self, root: str, extensions: tuple[str, ...], limit: int, steps: Steps) -> None:
+        self.root, self.extensions, self.limit, self.steps = root, extensions, limit, steps
         self.found = Listing()
         self.folders = [""]
         self.links: list[str] = []
@@ -69,10 +72,13 @@ class _Lister:
                 continue
             folder = self.folders.pop()
             try:
-                self.note(folder or ".", os.stat(f"{self.root}/{folder}"))
+                if os.stat(f"{self.root}/{folder}").st_mode & OTHERS_MAY_WRITE:
+                    self.found.writable.append(folder or ".")
+                above = f"{folder}/" if folder else ""
                 with os.scandir(f"{self.root}/{folder}") as entries:
-                    for entry in entries:
-                        self.sort_in(entry, folder)
+                    for entry in self.steps(entries):
+                        if not passed_over(entry.name):
+                            self.sort_in(entry, above + entry.name)
             except OSError as error:
                 self.found.problems[folder] = f"the folder can't be listed: {shown(error.strerror or str(error))}"
                 if not isinstance(error, (FileNotFoundError, NotADirectoryError)):  # else it was moved meanwhile
@@ -88,31 +94,24 @@ class _Lister:
         except OSError:
             return False
 
-    def note(self, path: str, info: os.stat_result) -> None:
-        if others_may_write(info):
-            self.found.writable.append(path)
-
-    def sort_in(self, entry: os.DirEntry[str], folder: str) -> None:
-        name = entry.name
-        if passed_over(name):
-            return
-        path = f"{folder}/{name}" if folder else name
+    def sort_in(self, entry: os.DirEntry[str], path: str) -> None:
+        may_be = path.lower().endswith(self.extensions) and path != MANIFEST
         try:
             if entry.is_dir():
                 (self.links if entry.is_symlink() else self.folders).append(path)
                 return
-            is_file = entry.is_file()
-            if is_file:  # the manifest and the texts that modules include decide as much as modules do
-                self.note(path, entry.stat())
-            if name.lower().endswith(self.extensions) and path != MANIFEST:
-                self.put(path, stamp_of(entry.stat()) if is_file else None)
+            info = entry.stat() if entry.is_file() else None
+            if info is not None and info.st_mode & OTHERS_MAY_WRITE:
+                self.found.writable.append(path)  # also the manifest, and texts: they decide as much as modules do
+            if may_be:
+                self.put(path, stamp_of(info) if info is not None else None)
         except OSError as error:  # else it is gone since the folder was listed
-            if error.errno == errno.ELOOP and name.lower().endswith(self.extensions) and path != MANIFEST:
+            if error.errno == errno.ELOOP and may_be:
                 self.put(path, None)  # a symlink that leads to itself: who reads it says so
 
     def put(self, path: str, stamp: Stamp | None) -> None:
         try:
-            path.encode()
+            path.isascii() or path.encode()
         except UnicodeEncodeError:
             self.found.problems[path] = "the name is not UTF-8; rename the file"
             return

@@ -51,6 +51,8 @@ class Default(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     def taken(self, *, signature: bool, predictor_type: bool) -> Default:
         """Return the parts that a module took: what else this says is none of it."""
+        if signature and predictor_type:  # nearly all take both: one for all of them
+            return self
         return Default(
             signature_name=self.signature_name if signature else "",
             signature=self.signature if signature else None,

@@ -9,11 +9,49 @@ from typing import Any
 from dspyreload.model.faults import FaultError, Path, Warned, did_you_mean, listed, most, nearest, quoted, raise_first
 from dspyreload.model.module import FieldType, OptimizedModule, SignatureDefinition
 
-__all__ = ["check_demos", "odd_values"]
+__all__ = ["check_demos", "hold", "odd_values"]
 
 _MOST_HINTS = 20  # of one file: each compares a name with all that the signature has
 _MOST_NAMES = 1000  # of more none is named that was perhaps meant
 _TOOL_FIELDS = (("inputs", "context"), ("inputs", "available_tools"), ("outputs", "tool_call"))
+
+
+def hold(module: OptimizedModule, signature: SignatureDefinition) -> tuple[Warned, ...]:
+    """Hold a module against the signature that serves it; return what is odd about its demonstrations.
+
+    :raises FaultError: where they do not fit.
+    """
+    if _is_plain(module, signature):
+        return ()
+    check_demos(module, signature)
+    return tuple(odd_values(module, signature))
+
+
+def _is_plain(module: OptimizedModule, signature: SignatureDefinition) -> bool:
+    """Say whether there is nothing to find: as nearly all have, it has demonstrations with the right names, all texts.
+
+    This is for speed alone: where it says no, the others look.
+    """
+    if module.tool_enabled or module.fallback or module.predictor_type != "predict":
+        return False
+    if any(field.field_type != "string" for field in (*signature.inputs, *signature.outputs)):
+        return False
+    sides = [
+        ({field.name for field in side if not field.optional}, {field.name for field in side})
+        for side in (signature.inputs, signature.outputs)
+    ]
+    fit: set[tuple[tuple[str, ...], ...]] = set()
+    for demo in module.demos:
+        names = (tuple(demo.inputs), tuple(demo.outputs))
+        if names not in fit:  # all of a file have the same ones, as a rule
+            if not all(needed <= set(given) <= known for given, (needed, known) in zip(names, sides, strict=True)):
+                return False
+            fit.add(names)
+        for values in (demo.inputs, demo.outputs):
+            for value in values.values():
+                if type(value) is not str:
+                    return False
+    return True
 
 
 def check_demos(module: OptimizedModule, signature: SignatureDefinition) -> None:
@@ -30,6 +68,7 @@ def check_demos(module: OptimizedModule, signature: SignatureDefinition) -> None
 
 _VALUES: dict[FieldType, tuple[type, ...]] = {
     "string": (str,), "int": (int,), "float": (int, float), "bool": (bool,), "list": (list,),
+    "json": (str, int, float, bool, list, dict, type(None)),
 }  # fmt: skip
 _EXAMPLES: dict[FieldType, str] = {
     "string": '"..."', "int": "0", "float": "0.5", "bool": "true", "list": "[]", "json": "{}",
@@ -49,17 +88,16 @@ def _odd_values(module: OptimizedModule, signature: SignatureDefinition) -> Iter
     for index, demo in enumerate(module.demos):
         for side, values in (("inputs", demo.inputs), ("outputs", demo.outputs)):
             for name, value in values.items():
-                yield from _odd(f"demo {index + 1}", name, value, kinds, ("demos", index, side, name))
+                if type(value) not in _VALUES[kinds.get(name, "json")]:
+                    yield _odd(f"demo {index + 1}", name, kinds[name], ("demos", index, side, name))
     for index, line in enumerate(module.fallback):
         for name, value in line.items():
-            yield from _odd(f"fallback {index + 1}", name, value, kinds, ("fallback", index, name))
+            if type(value) not in _VALUES[kinds.get(name, "json")]:
+                yield _odd(f"fallback {index + 1}", name, kinds[name], ("fallback", index, name))
 
 
-def _odd(who: str, name: str, value: Any, kinds: Mapping[str, FieldType], path: Path) -> Iterator[Warned]:
-    kind = kinds.get(name, "json")
-    fits = isinstance(value, _VALUES.get(kind, (object,))) and not (isinstance(value, bool) and kind != "bool")
-    if kind != "json" and not fits:
-        yield Warned(f"{who}: {quoted(name)} must be {_WORDS[kind]}, as the signature says", path)
+def _odd(who: str, name: str, kind: FieldType, path: Path) -> Warned:
+    return Warned(f"{who}: {quoted(name)} must be {_WORDS[kind]}, as the signature says", path)
 
 
 def _tool_faults(module: OptimizedModule, signature: SignatureDefinition) -> Iterator[FaultError]:
@@ -102,7 +140,7 @@ class _Fitting:
     """Values held against fields, in one file."""
 
     def __init__(self, signature: SignatureDefinition) -> None:
-        self._examples = {f.name: _EXAMPLES[f.field_type] for f in (*signature.inputs, *signature.outputs)}
+        self._signature = signature
         self._hints = itertools.repeat(True, _MOST_HINTS)
 
     def faults(
@@ -116,10 +154,10 @@ class _Fitting:
     ) -> Iterator[FaultError]:
         """List the names that are none of the fields, and the fields that have no value."""
         misspelt: set[str | None] = set()
-        others = listed(known) or "none"
         hinted = len(known) <= _MOST_NAMES
         for name in given:
             if name not in known:
+                others = listed(known) or "none"
                 message = f"{who} has {quoted(name)}, which is no {kind} of the signature ({others})"
                 left = [item for item in known if item not in given] if hinted and next(self._hints, False) else []
                 near = nearest(name, left)
@@ -130,5 +168,9 @@ class _Fitting:
                 )
         for name in needed:
             if name not in given and name not in misspelt:
-                mend = f"add {quoted(name)}: {self._examples.get(name, _EXAMPLES['string'])} to its {kind}s"
+                mend = f"add {quoted(name)}: {self._example(name)} to its {kind}s"
                 yield FaultError(f"{who} lacks {quoted(name)}", path, mend=mend)
+
+    def _example(self, name: str) -> str:
+        fields = (*self._signature.inputs, *self._signature.outputs)
+        return _EXAMPLES[next((field.field_type for field in reversed(fields) if field.name == name), "string")]

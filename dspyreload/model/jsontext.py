@@ -23,6 +23,7 @@ MOST_DEEP = 256
 _DEEPEST = 30
 _STRING = r'"[^"\\]*(?:\\.[^"\\]*)*"?'
 _BRACKETS = re.compile(rf"{_STRING}|([\[\]{{}}])", re.DOTALL)
+_OTHERS = bytes(set(range(256)) - set(b"[{:\\"))  # all bytes but those that are counted
 _COLON = re.compile(rb"\\u003[aA]")
 _KEYS = re.compile(rf"({_STRING})([ \t\r\n]*:)?|([\[\]{{}}])", re.DOTALL)
 _BOM = b"\xef\xbb\xbf"
@@ -60,13 +61,15 @@ def parse(data: bytes, least: str = LEAST_MODULE) -> Any:
     :raises FaultError: in a writer's words, with the offset in :func:`text_of`.
     """
     body = data.removeprefix(_BOM)
+    signs = body.translate(None, _OTHERS)
     try:
         value = msgspec.json.decode(body)
         # A key that stood twice is gone from the value, and its colon with it (an escaped colon would hide that).
-        whole = body.count(b":") == msgspec.json.encode(value).count(b":") and not _COLON.search(body)
+        escaped = b"\\" in signs and _COLON.search(body) is not None
+        whole = not escaped and signs.count(b":") == msgspec.json.encode(value).count(b":")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _explain(data, error, least) from None
-    if body.count(b"[") + body.count(b"{") > MOST_DEEP and _is_deep(value):
+    if signs.count(b"[") + signs.count(b"{") > MOST_DEEP and _is_deep(value):
         raise FaultError(TOO_DEEP, offset=0, mend="put fewer inside each other")
     if not whole:
         _refuse_doubled_keys(text_of(data))

@@ -11,7 +11,16 @@ import msgspec
 from dspyreload.model.defaults import Scope
 from dspyreload.model.module import FieldDefinition, SignatureDefinition
 
-__all__ = ["NOTHING", "LMBounds", "PredictorShape", "Registered", "RegisteredProgram", "Registrations", "shape_of"]
+__all__ = [
+    "NOTHING",
+    "Judged",
+    "LMBounds",
+    "PredictorShape",
+    "Registered",
+    "RegisteredProgram",
+    "Registrations",
+    "shape_of",
+]
 
 Judged = tuple[tuple[str, str], ...]
 """The names that a file was judged by, such as ``signature npc.dialogue``, each with its token or "" for none."""

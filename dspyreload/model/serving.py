@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator
 
 import attrs
 
 from dspyreload.model.dspy_state import check_state, state_warnings
 from dspyreload.model.faults import FaultError, Warned, did_you_mean, nearest, quoted
-from dspyreload.model.fitting import check_demos, odd_values
+from dspyreload.model.fitting import hold
 from dspyreload.model.manifest import ModuleEntry
 from dspyreload.model.module import OptimizedModule, SignatureDefinition
 from dspyreload.model.module_file import ModuleDraft
@@ -49,7 +50,13 @@ def judged_by(draft: ModuleDraft, entry: ModuleEntry | None, registrations: Regi
         names.append("defaults")
     if draft.module.signature_name and (draft.state is not None or program is None):
         names.append(f"signature {draft.module.signature_name}")
-    return tuple((name, registrations.token(name)) for name in names)
+    return _one_for_all(tuple((name, registrations.token(name)) for name in names))
+
+
+@functools.lru_cache(maxsize=256)
+def _one_for_all(judged: Judged) -> Judged:
+    """Return the same object for all modules that are judged by the same."""
+    return judged
 
 
 def serve(
@@ -102,8 +109,7 @@ def _serve_by_program(draft: ModuleDraft, module: OptimizedModule, name: str, re
     shape: PredictorShape = program.predictors[0]
     if module.signature is not None and not draft.borrowed:
         _compare(module, shape.definition, f"that of the program {quoted(name)}")
-    check_demos(module, shape.definition)
-    return Served(program.token, tuple(odd_values(module, shape.definition)))
+    return Served(program.token, hold(module, shape.definition))
 
 
 def _serve_by_signature(draft: ModuleDraft, module: OptimizedModule, registrations: Registrations) -> Served:
@@ -117,8 +123,7 @@ def _serve_by_signature(draft: ModuleDraft, module: OptimizedModule, registratio
         if draft.borrowed and draft.default is not None:
             here = f"it is {draft.default.whose}"
         raise Waits(f"the signature {quoted(module.signature_name)} is not registered{near}, and {here}")
-    check_demos(module, serving)
-    return Served(known.token if known is not None else "", tuple(odd_values(module, serving)))
+    return Served(known.token if known is not None else "", hold(module, serving))
 
 
 def _names(known: Iterable[str]) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dspyreload.model.faults import FaultError, Warned
-from dspyreload.model.fitting import check_demos, odd_values
-from dspyreload.model.module import OptimizedModule, SignatureDefinition
+from dspyreload.model.fitting import check_demos, hold, odd_values
+from dspyreload.model.module import Demo, FieldDefinition, OptimizedModule, SignatureDefinition
 from dspyreload.model.module_file import parse_module
 from tests.conftest import module_text
 
@@ -66,3 +69,54 @@ def test_what_a_demonstration_lacks_is_told_with_a_value_that_fits(kind: str, ex
     with pytest.raises(FaultError) as raised:
         check_demos(module, signature)
     assert (raised.value.message, raised.value.mend) == ('demo 1 lacks "mood"', f'add "mood": {example} to its outputs')
+
+
+NAMES = st.lists(st.sampled_from(["said", "mood", "place", "sayd"]), unique=True)
+VALUE: st.SearchStrategy[Any] = st.sampled_from(["x", "", 1, None, True, [], {}])
+DEMOS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "inputs": NAMES.flatmap(lambda names: st.fixed_dictionaries(dict.fromkeys(names, VALUE))),
+            "outputs": NAMES.flatmap(lambda names: st.fixed_dictionaries(dict.fromkeys(names, VALUE))),
+        }
+    ),
+    max_size=4,
+)
+FIELD = st.sampled_from(["string", "json", "int"])
+
+
+def said(look: Callable[[], tuple[Warned, ...]]) -> str | tuple[Warned, ...]:
+    """Return what is odd, or what is wrong."""
+    try:
+        return look()
+    except FaultError as fault:
+        return fault.message
+
+
+@given(demos=DEMOS, kind=FIELD, optional=st.booleans(), thinks=st.booleans())
+def test_what_is_passed_at_a_glance_has_no_fault(demos: list[Any], kind: Any, optional: bool, thinks: bool) -> None:
+    """The quick way says yes only where the other one has nothing to say."""
+    signature = SignatureDefinition(
+        inputs=(FieldDefinition(name="said"), FieldDefinition(name="place", optional=optional)),
+        outputs=(FieldDefinition(name="mood", field_type=kind),),
+    )
+    module = OptimizedModule(
+        module_id="npc",
+        predictor_type="chain_of_thought" if thinks else "predict",
+        signature_name="",
+        instruction="x",
+        demos=tuple(Demo(**demo) for demo in demos),
+    )
+
+    def slowly() -> tuple[Warned, ...]:
+        check_demos(module, signature)
+        return tuple(odd_values(module, signature))
+
+    assert said(slowly) == said(lambda: hold(module, signature))
+
+
+def test_a_module_of_plain_texts_is_not_looked_at_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nearly all modules are so; each of ten thousand reloads pays for what the others need."""
+    module, signature = fitted("string", demos=[{"inputs": {"said": "x"}, "outputs": {"mood": "y"}}] * 3)
+    monkeypatch.setattr("dspyreload.model.fitting.check_demos", None)
+    assert hold(module, signature) == ()
