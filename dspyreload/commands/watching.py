@@ -36,7 +36,9 @@ class _Watch:
     def __init__(self, directory: str, config: HotReloadConfig, again: Again, reactor: Any) -> None:
         self._directory, self._again, self._reactor = directory, again, reactor
         self._texts: frozenset[str] = frozenset()
-        self._window = QuietWindow(reactor, lambda: self._look(saved=True), config.debounce, config.max_wait)
+        self._window = QuietWindow(
+            reactor, self._saved, config.debounce, config.max_wait, lambda: self._watcher.take(listen=False).latest
+        )
         interest = Interest(config.watch_extensions, lambda path: path in self._texts)
         # It hints when it has begun to watch, which leads to the first look.
         self._watcher = WatcherService(directory, lambda paths: self._window.hint(), interest, reactor)
@@ -48,6 +50,10 @@ class _Watch:
         self._reactor.callWhenRunning(self._watcher.startService)
         self._reactor.callWhenRunning(self._timer.start, self._interval, now=False)
         self._reactor.addSystemEventTrigger("before", "shutdown", self._watcher.stopService)
+
+    def _saved(self) -> None:
+        self._watcher.take(listen=True)
+        self._look(saved=True)
 
     def _look(self, *, saved: bool) -> None:
         try:

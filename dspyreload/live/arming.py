@@ -86,6 +86,7 @@ class Arming:
     :ivar event_filter: gives the kinds of watchdog's events that are wanted.
     :ivar wake: called on watchdog's threads once for each burst of hints.
     :ivar refused: called on watchdog's thread when the kernel does not watch a directory that has come.
+    :ivar clock: seconds; asked on watchdog's threads.
     """
 
     root: str
@@ -95,6 +96,7 @@ class Arming:
     event_filter: Callable[[], list[type[Any]]]
     wake: Callable[[Burst], None]
     refused: Callable[[Burst], None]
+    clock: Callable[[], float]
 
     def arm(self) -> Armed:
         """Start an observer, with the kernel's help if it gives any. On a worker thread; never raises."""
@@ -112,7 +114,7 @@ class Arming:
 
     def _watch(self, root: str, polling: bool) -> Armed:
         watched = identity(root)
-        burst = Burst(root, self.interest, lambda: self.wake(burst), weathers=polling)
+        burst = Burst(root, self.interest, lambda: self.wake(burst), weathers=polling, clock=self.clock)
         observer = self.make_observer(polling)
         refused: list[OSError] = []
         _hear_refusals(observer, refused, lambda: self.refused(burst))

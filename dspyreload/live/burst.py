@@ -1,4 +1,4 @@
-"""Many calls on watchdog's threads → one wake-up of the reactor."""
+"""Many calls on watchdog's threads → one wake-up of the reactor for each quiet window."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import attrs
@@ -14,11 +14,23 @@ import attrs
 from dspyreload.disk.tree import passed_over
 from dspyreload.model.manifest import MANIFEST
 
-__all__ = ["Burst", "Interest"]
+__all__ = ["Burst", "Gathered", "Interest"]
 
 _MOST_PATHS = 1000  # beyond that many, looking everywhere is cheaper
-_STORM = 500  # events within a window
+_STORM = 250  # events within a window
 _WINDOW = 0.5  # seconds
+
+
+@attrs.frozen
+class Gathered:
+    """What watchdog's threads have told.
+
+    :ivar paths: relative to the root, or None for the whole tree; empty for nothing.
+    :ivar latest: when the last of it came, in seconds of the clock; None for nothing.
+    """
+
+    paths: Collection[str] | None = ()
+    latest: float | None = None
 
 
 @attrs.frozen
@@ -53,6 +65,10 @@ class Interest:
 class Burst(logging.Handler):
     """Gathers hints on watchdog's threads: its event handler, and the handler of its log of lost events.
 
+    The first one wakes the reactor, which takes what is there when it likes; until it says that it listens again,
+    only a storm wakes it.
+
+    :param clock: seconds; asked on watchdog's threads.
     :param weathers: a storm of events is nothing special.
     :ivar storm: there were more events than are worth hearing one by one: from then on none is heard, and the watch is
         to be dropped. watchdog's threads fight for the interpreter lock for each of them, whatever we do with it.
@@ -69,11 +85,13 @@ class Burst(logging.Handler):
     ) -> None:
         super().__init__(logging.WARNING)
         self._root, self._interest, self._wake = root, interest, wake
+        self._above = f"{root.rstrip('/')}/"
         self._weathers, self._clock = weathers, clock
         self.storm = False
         self._since, self._events = clock(), 0
         self._gate = threading.Lock()
         self._paths: set[str] = set()
+        self._latest: float | None = None
         self._whole = self._woken = self._ended = False
 
     def dispatch(self, event: Any) -> None:
@@ -81,19 +99,26 @@ class Burst(logging.Handler):
         if self.storm:
             return
         try:
-            if self._is_storm():
+            paths = [self._relative(os.fsdecode(name)) for name in (event.src_path, event.dest_path) if name]
+            if self._is_storm(paths):
                 self.storm = True
+                with self._gate:
+                    self._woken = False  # that can't wait
                 self._add("", True, True)
                 return
             appeared = event.event_type in ("created", "moved", "deleted")
-            for name in (event.src_path, event.dest_path):
-                if name:
-                    self._add(os.path.relpath(os.fsdecode(name), self._root), event.is_directory, appeared)
+            for path in paths:
+                self._add(path, event.is_directory, appeared)
         except Exception:
             self._add("", True, True)
 
-    def _is_storm(self) -> bool:
-        if self._weathers:
+    def _relative(self, path: str) -> str:
+        # In a storm each of these microseconds is taken from the game.
+        return path[len(self._above) :] if path.startswith(self._above) else os.path.relpath(path, self._root)
+
+    def _is_storm(self, paths: list[str]) -> bool:
+        # A ConfigMap's new files are all written beside the old ones, and then it is over.
+        if self._weathers or any(path.startswith("..") or "/.." in path for path in paths):
             return False
         now = self._clock()
         if now - self._since > _WINDOW:
@@ -111,6 +136,7 @@ class Burst(logging.Handler):
         if hint is None:
             return
         with self._gate:
+            self._latest = self._clock()
             self._whole = self._whole or hint == "" or len(self._paths) >= _MOST_PATHS
             if not self._whole:
                 self._paths.add(hint)
@@ -122,12 +148,16 @@ class Burst(logging.Handler):
         except Exception:
             self._woken = False  # the reactor is gone, or not there yet: the next event tries again
 
-    def take(self) -> Iterable[str] | None:
-        """Return what was gathered: paths, or None for the whole tree. On the reactor thread."""
+    def take(self, *, listen: bool) -> Gathered:
+        """Return what was gathered. On the reactor thread.
+
+        :param listen: be woken by the next hint; else the reactor comes by itself.
+        """
         with self._gate:
-            paths, whole = self._paths, self._whole
-            self._paths, self._whole, self._woken = set(), False, False
-        return None if whole else paths
+            gathered = Gathered(None if self._whole else self._paths, self._latest)
+            self._paths, self._whole, self._latest = set(), False, None
+            self._woken = self._woken and not listen
+        return gathered
 
     def end(self) -> None:
         """Wake nobody any more."""

@@ -14,6 +14,7 @@ from dspyreload.live.live import Live
 from dspyreload.live.report import report, report_pending, report_restored
 from dspyreload.live.stats import HotReloadStats
 from dspyreload.model.finding import Known
+from dspyreload.model.manifest import fold
 from dspyreload.model.plan import Plan, apply
 from dspyreload.model.restoring import Restored, StoredState
 from dspyreload.model.snapshot import Snapshot
@@ -58,6 +59,16 @@ class Committing:
         if self._pending_said:
             report_pending(_log, plan.pending.items())
         self._live.publish(plan.events)
+
+    def paths_of(self, module_id: str) -> set[str]:
+        """Return the files that may be a module's."""
+        snapshot = self._live.snapshot
+        paths = set(self.known.claims.get(fold(module_id), ()))
+        if module_id in snapshot:
+            paths.add(snapshot[module_id].path)
+        if snapshot.manifest is not None and module_id in snapshot.manifest.modules:
+            paths.add(snapshot.manifest[module_id].path)
+        return paths
 
     def bring_back(self, restored: Restored) -> None:
         """Make live what served before a restart."""

@@ -35,7 +35,7 @@ OnEvent = Callable[[HotReloadEvent], object]
 E = TypeVar("E", bound=HotReloadEvent)
 
 _CHUNK = 200  # events that are put into the queues at a time: a quick subscriber then never falls behind
-_SLICE = 0.002  # seconds of one reactor turn that events may take
+_SLICE = 0.001  # seconds of one reactor turn that events may take
 
 
 class _Subscriber:

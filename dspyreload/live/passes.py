@@ -19,19 +19,20 @@ from dspyreload.live.at_work import AtWork
 from dspyreload.live.back_off import BackOff
 from dspyreload.live.bringing_back import BringingBack
 from dspyreload.live.committing import Committing
-from dspyreload.live.debounce import QuietWindow
+from dspyreload.live.expecting import Expecting
 from dspyreload.live.hints import Hints
 from dspyreload.live.holding import Holding
 from dspyreload.live.live import Live
 from dspyreload.live.one_pass import OnePass
 from dspyreload.live.root_health import HOLLOW, RootHealth
+from dspyreload.live.slices import Slices
 from dspyreload.live.validators import Validators
 from dspyreload.live.waiters import Aboard, Waiters
 from dspyreload.model.events import HotReloadEvent
-from dspyreload.model.manifest import fold
 from dspyreload.model.plan import Plan
 from dspyreload.model.registrations import NOTHING, Registrations
 from dspyreload.model.restoring import StoredState
+from dspyreload.model.steps import Steps, at_once
 from dspyreload.reactor import IReactor, StartThread, start_thread
 
 __all__ = ["Passes"]
@@ -54,6 +55,7 @@ class Passes:
     :param validators: the game's checks of what may go live.
     :param retired: told after a commit which modules were replaced or are gone.
     :ivar on_root: called after each pass with the identity of the directory, or None where it is missing.
+    :ivar expected: what may have changed, and when the next pass is due.
     :ivar committing: makes live what is found.
     :ivar root_health: says what is wrong with the directory.
     :ivar awaits_state: no pass begins yet: it is being read what served before a restart.
@@ -73,6 +75,7 @@ class Passes:
         self.root, self.live = root, live
         self.config = HotReloadConfig()
         self.on_root: Callable[[tuple[int, int] | None], None] = lambda root: None
+        self.expected = Expecting(clock, self._begin)
         self.committing = Committing(live, retired)
         self.root_health = RootHealth(root, live)
         self.active = self.awaits_state = False
@@ -80,9 +83,7 @@ class Passes:
         self._validators = validators or Validators(clock)
         self._validators.decided = self._decided
         self._start_thread = start_thread
-        self._hints = Hints()
         self._waiters = Waiters()
-        self._window: QuietWindow | None = None
         self._back_off = BackOff(clock, self._begin)
         self._at_work = AtWork(clock)
         self._due = False
@@ -94,8 +95,13 @@ class Passes:
 
     def hint(self, paths: Iterable[str] | None = None, *, deep: bool = False) -> None:
         """Say that something may have changed: ``paths``, or with None anything. A pass follows the quiet window."""
-        self._hints.add(paths, deep=deep)
-        self._quiet_window().hint()
+        self.expected.hints.add(paths, deep=deep)
+        self.expected.wait(self.config)
+
+    def look(self, *, deep: bool) -> None:
+        """Look at the whole tree now."""
+        self.expected.hints.add(None, deep=deep)
+        self._begin()
 
     def is_known(self, path: str) -> bool:
         """Say whether a module that was seen is made of this file. Any thread may ask."""
@@ -105,7 +111,7 @@ class Passes:
     def reload_module(self, module_id: str) -> Deferred[HotReloadEvent]:
         """Look at one module now; see ``DSPyEngine.reload_module``."""
         deferred = self._waiters.for_module(module_id)
-        self._hints.add(self._paths_of(module_id) or None)
+        self.expected.hints.add(self.committing.paths_of(module_id) or None)
         self._begin()
         return deferred
 
@@ -116,7 +122,7 @@ class Passes:
         :param stubborn: a pass that fails is not the end of waiting.
         """
         deferred = self._waiters.for_all(patience, stubborn)
-        self._hints.add(None, deep=True)
+        self.expected.hints.add(None, deep=True)
         self._begin()
         return deferred
 
@@ -127,13 +133,13 @@ class Passes:
         """
         if self.active or self._at_work.is_busy or self._looking:
             self._back.retry(name)
-            self._hints.add((), names=(name,))
-            self._quiet_window().hint()
+            self.expected.hints.add((), names=(name,))
+            self.expected.wait(self.config)
         elif self.live.snapshot.generation:
             try:
                 self.look_here(paths=(), names=(name,))
             except RootMissing:
-                self._hints.add((), names=(name,))  # for the pass that finds the directory again
+                self.expected.hints.add((), names=(name,))  # for the pass that finds the directory again
 
     def _decided(self, path: str) -> None:
         """Look at a file again whose validators answered late."""
@@ -163,11 +169,10 @@ class Passes:
         self.active = self.awaits_state = False
         self.committing.stop()  # first: what is stopped after it may register something
         self._validators.stop()
-        self._hints, self._due = Hints(), False
+        self.expected.forget()
+        self._due = False
         self._back.stop()
         self._holding.over()
-        if self._window is not None:
-            self._window.cancel()
         self._back_off.cancel()
         ended = self._at_work.stop()
         self._waiters.fail_all(error)
@@ -184,12 +189,9 @@ class Passes:
 
     # One pass
 
-    def _quiet_window(self) -> QuietWindow:
-        if self._window is None or not self._window.waiting:  # a new one: the settings may be others by now
-            self._window = QuietWindow(self._clock(), self._begin, self.config.debounce, self.config.max_wait)
-        return self._window
-
-    def _request(self, hints: Hints, asked: frozenset[str], ripe: frozenset[str] | None) -> Request:
+    def _request(
+        self, hints: Hints, asked: frozenset[str], ripe: frozenset[str] | None, steps: Steps = at_once
+    ) -> Request:
         snapshot, config = self.live.snapshot, self.config
         return Request(
             root=self.root,
@@ -206,6 +208,7 @@ class Passes:
             names=frozenset(hints.names),
             first=snapshot.generation == 0,
             ripe=ripe,
+            steps=steps,
         )
 
     def _begin(self) -> None:
@@ -213,17 +216,15 @@ class Passes:
         if self._at_work.is_busy or self.awaits_state:
             self._due = True
             return
-        if self._back.is_due(self._hints.names):
+        if self._back.is_due(self.expected.hints.names):
             self._due = True
-            self._back.begin(self._hints.names, self._go_on)
+            self._back.begin(self.expected.hints.names, self._go_on)
             return
-        if self._window is not None:
-            self._window.cancel()
-        hints, self._hints, self._due = self._hints, Hints(), False
+        hints, self._due = self.expected.take(), False
         self._back.set_tried(())
         aboard = self._waiters.aboard()
         work = OnePass(
-            self._request(hints, frozenset(aboard.asked), None),
+            self._request(hints, frozenset(aboard.asked), None, Slices()),
             self.committing.known,
             self.live.snapshot,
             self._validators,
@@ -277,24 +278,15 @@ class Passes:
             self.on_root(None)
         self._waiters.fail(aboard, lambda: HotReloadFailed(self.root, reason))
         if self.active:
-            self._hints.add(None, deep=hints.deep, names=hints.names)
+            self.expected.hints.add(None, deep=hints.deep, names=hints.names)
             longest = min(_LONGEST_BACK_OFF, self.config.rescan_interval)
             self._back_off.after_failure(max(self.config.debounce, 0.1), longest)
 
     def _wait(self, held: Held, hints: Hints) -> None:
         """Look again soon: somebody is changing many files at once."""
-        self._back.set_tried(hints.names - self._hints.names)  # what was registered since was not tried
-        self._hints.add(None, deep=hints.deep, names=hints.names)  # word of all of them may not have come yet
+        self._back.set_tried(hints.names - self.expected.hints.names)  # what was registered since was not tried
+        self.expected.hints.add(None, deep=hints.deep, names=hints.names)  # word of all of them may not have come yet
         if self._holding.wait(held, self._clock().seconds(), self.config.max_wait):
             self._back_off.after(max(self.config.debounce, 0.1))
         else:
             self._begin()
-
-    def _paths_of(self, module_id: str) -> set[str]:
-        snapshot = self.live.snapshot
-        paths = set(self.committing.known.claims.get(fold(module_id), ()))
-        if module_id in snapshot:
-            paths.add(snapshot[module_id].path)
-        if snapshot.manifest is not None and module_id in snapshot.manifest.modules:
-            paths.add(snapshot.manifest[module_id].path)
-        return paths

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import attrs
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, DeferredList, fail, maybeDeferred, succeed
-from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from dspyreload.config import HotReloadConfig
@@ -21,6 +20,8 @@ from dspyreload.live.live import Live, OnEvent
 from dspyreload.live.passes import Passes
 from dspyreload.live.readiness import Readiness
 from dspyreload.live.report import report_damage
+from dspyreload.live.rescan import Rescan
+from dspyreload.live.slices import Slices
 from dspyreload.live.stats import HotReloadStats
 from dspyreload.live.stream import EventStream
 from dspyreload.live.watcher import MakeObserver, WatcherService, make_observer
@@ -37,8 +38,6 @@ __all__ = ["Host", "HotReloadService"]
 _log = Logger(namespace="dspyreload")
 
 E = TypeVar("E", bound=HotReloadEvent)
-
-_DEEP_EVERY = 10
 
 
 class Host(Protocol):
@@ -81,9 +80,8 @@ class HotReloadService(MultiService):
         self._make_observer = make_observer
         self._keeper: Keeper | None = None
         self._watcher: WatcherService | None = None
-        self._timer: IDelayedCall | None = None
+        self._rescan = Rescan(engine.passes, engine.reactor)
         self._at_shutdown = AtShutdown(self.stopService)
-        self._ticks = 0
         self._readiness = Readiness(self)
         self._is_read = False
         self._since = time.time()
@@ -103,7 +101,6 @@ class HotReloadService(MultiService):
         if passes.active:
             raise AlreadyRunning(f"a HotReloadService is already running for {shown(self.engine.directory)}")
         self._readiness.is_ready = self._is_read = False
-        self._ticks = 0
         keep = self._make_keeper()
         self._start_children()
         self._since = time.time()
@@ -119,12 +116,12 @@ class HotReloadService(MultiService):
             make_observer=self._make_observer,
             board=self.engine.live.board,
         )
-        self._watcher = watcher
+        self._watcher, passes.expected.heard = watcher, watcher.take
         watcher.setServiceParent(self)  # it starts: this runs
         passes.awaits_state = self.state is not None
         kept = keep() if keep is not None else succeed(None)
         restored = kept.addCallback(self._restore, self._keeper)
-        self._timer = self.engine.reactor().callLater(self.config.rescan_interval, self._tick)
+        self._rescan.start(self.config)
         watcher.when_armed().addCallback(lambda _armed: restored).addCallback(self._look, watcher)
         if self.parent is None:  # nobody else stops it when the reactor shuts down
             self._at_shutdown.expect(self.engine.reactor())
@@ -153,9 +150,7 @@ class HotReloadService(MultiService):
         watcher.disownServiceParent()
         self._since = time.time()
         self._at_shutdown.cancel()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._rescan.stop()
         passes = self.engine.passes
         passes.on_root = lambda root: None
         passes.committing.on_commit = lambda snapshot, root, waiting: None
@@ -237,7 +232,7 @@ class HotReloadService(MultiService):
         from dspyreload.disk.state import StateFile
         from dspyreload.live.keeping import Keeper
 
-        file = StateFile(self.state, self.engine.directory, self.config.max_file_size)
+        file = StateFile(self.state, self.engine.directory, self.config.max_file_size, Slices())
         keeper = Keeper(file, self.engine.reactor(), self.engine.live.board, lambda state: self._restore(state, keeper))
 
         def load() -> Deferred[StoredState | None]:
@@ -293,8 +288,3 @@ class HotReloadService(MultiService):
         )  # fmt: skip
         self.engine.passes.committing.report_pending()
         self._readiness.tell()
-
-    def _tick(self) -> None:
-        self._ticks += 1
-        self._timer = self.engine.reactor().callLater(self.config.rescan_interval, self._tick)
-        self.engine.passes.hint(None, deep=self._ticks % _DEEP_EVERY == 0)

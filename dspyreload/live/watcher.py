@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from dspyreload.errors import WatcherError
 from dspyreload.live.arming import JOIN_LIMIT, STOP_LIMIT, Armed, Arming, MakeObserver, Observer, condition, stop
 from dspyreload.live.back_off import BackOff
-from dspyreload.live.burst import Burst, Interest
+from dspyreload.live.burst import Burst, Gathered, Interest
 from dspyreload.live.health import HealthBoard
 from dspyreload.model.faults import shown
 from dspyreload.reactor import IReactor, StartThread, start_thread
@@ -81,7 +81,9 @@ class WatcherService(Service):
         self._hint, self._reactor = hint, reactor
         self._board = board or HealthBoard()
         self._start_thread = start_thread
-        self._how = Arming(root, interest, polling, make_observer, _event_filter, self._wake, self._is_refused)
+        self._how = Arming(
+            root, interest, polling, make_observer, _event_filter, self._wake, self._is_refused, reactor.seconds
+        )
         self._observer: Observer | None = None
         self._burst: Burst | None = None
         self._identity: tuple[int, int] | None = None
@@ -193,10 +195,18 @@ class WatcherService(Service):
 
     def _empty(self, burst: Burst) -> None:
         if burst is self._burst and self.running:
-            paths = burst.take()
-            self._hint(None if burst.storm else paths)
+            gathered = burst.take(listen=False)
+            if gathered.latest is not None:  # else a pass that began meanwhile has taken it
+                self._hint(gathered.paths)
             if burst.storm:
                 self._take_shelter()
+
+    def take(self, listen: bool) -> Gathered:
+        """Return what was heard since a hint was given last: whoever was told of one comes back for the others.
+
+        :param listen: give a hint at the next event again.
+        """
+        return self._burst.take(listen=listen) if self._burst is not None else Gathered()
 
     def _take_shelter(self) -> None:
         """Watch nothing for a moment: passes look at the whole tree, before it and when it is watched again."""
@@ -226,7 +236,7 @@ class WatcherService(Service):
         self._arming = None
         self._observer, self._burst, self._identity = outcome.observer, outcome.burst, outcome.identity
         if outcome.burst is not None:
-            outcome.burst.take()  # what came while the watch was armed: the hint below says it all
+            outcome.burst.take(listen=True)  # what came while the watch was armed: the hint below says it all
         self.method, self.degraded = outcome.method, outcome.degraded
         self._attempts += outcome.observer is None and not outcome.missing
         if outcome.observer is None and outcome.missing:

@@ -93,26 +93,26 @@ def test_a_symlink_to_a_folder_that_appears_hints_at_the_whole_tree() -> None:
 def test_both_ends_of_a_rename_are_looked_at(burst: Burst) -> None:
     """A save by rename shows the module's name only as the destination."""
     burst.dispatch(Event("moved", f"{ROOT}/npc/smith.json.tmp", f"{ROOT}/npc/smith.json"))
-    assert burst.take() == {"npc/smith.json"}
+    assert burst.take(listen=True).paths == {"npc/smith.json"}
     burst.dispatch(Event("moved", f"{ROOT}/npc/smith.json", f"{ROOT}/npc/smith.json~"))
-    assert burst.take() == {"npc/smith.json"}
+    assert burst.take(listen=True).paths == {"npc/smith.json"}
     burst.dispatch(Event("moved", f"{ROOT}/a.json", f"{ROOT}/b.json"))
-    assert burst.take() == {"a.json", "b.json"}
+    assert burst.take(listen=True).paths == {"a.json", "b.json"}
 
 
 def test_a_name_in_bytes_is_understood(burst: Burst) -> None:
     """Names may come as bytes, and need not be UTF-8."""
     burst.dispatch(Event("modified", b"/mods/smith.json"))
     burst.dispatch(Event("modified", b"/mods/sm\xffth.json"))
-    assert burst.take() == {"smith.json", "sm\udcffth.json"}
+    assert burst.take(listen=True).paths == {"smith.json", "sm\udcffth.json"}
 
 
 def test_hundreds_of_events_wake_the_reactor_once(burst: Burst, wakes: list[int]) -> None:
     """The thread adds to a set; the reactor is woken for the first event only."""
-    for number in range(400):
+    for number in range(200):
         burst.dispatch(Event("modified", f"{ROOT}/m{number % 50}.json"))
     assert len(wakes) == 1
-    paths = burst.take()
+    paths = burst.take(listen=True).paths
     assert paths is not None
     assert sorted(paths) == sorted(f"m{number}.json" for number in range(50))
 
@@ -121,9 +121,50 @@ def test_after_the_set_was_emptied_the_next_event_wakes_again(burst: Burst, wake
     """No event is lost between two bursts."""
     for _ in range(3):
         burst.dispatch(Event("modified", f"{ROOT}/smith.json"))
-        burst.take()
+        burst.take(listen=True)
     assert len(wakes) == 3
-    assert list(burst.take() or ()) == []
+    assert list(burst.take(listen=True).paths or ()) == []
+
+
+def test_until_the_reactor_listens_again_nobody_wakes_it(burst: Burst, wakes: list[int]) -> None:
+    """Whoever came for one hint comes back for the others when the quiet window is over."""
+    for _ in range(3):
+        burst.dispatch(Event("modified", f"{ROOT}/smith.json"))
+        assert burst.take(listen=False).paths == {"smith.json"}
+    assert len(wakes) == 1
+    assert burst.take(listen=True).latest is None
+    burst.dispatch(Event("modified", f"{ROOT}/smith.json"))
+    assert len(wakes) == 2
+
+
+def test_it_says_when_the_latest_hint_came(wakes: list[int]) -> None:
+    """The quiet window counts from there."""
+    now = [0.0]
+    burst = Burst(ROOT, JSON, lambda: wakes.append(1), clock=lambda: now[0])
+    for now[0] in (1.0, 2.0):
+        burst.dispatch(Event("modified", f"{ROOT}/smith.json"))
+    now[0] = 3.0
+    burst.dispatch(Event("modified", f"{ROOT}/.smith.json.swp"))
+    assert burst.take(listen=False).latest == 2.0
+    assert burst.take(listen=False).latest is None
+
+
+def test_a_storm_wakes_a_reactor_that_does_not_listen(burst: Burst, wakes: list[int]) -> None:
+    """The watch is to be dropped at once, and not when a window is over that events keep open."""
+    for _ in range(1000):
+        burst.dispatch(Event("modified", f"{ROOT}/smith.json"))
+    assert burst.storm
+    assert len(wakes) == 2
+
+
+@pytest.mark.parametrize("above", ["", "npc/"])
+def test_a_large_configmap_is_no_storm(burst: Burst, above: str) -> None:
+    """All its files are written anew, beside the old ones, at each change; nobody has to wait for the next watch."""
+    for number in range(2000):
+        burst.dispatch(Event("created", f"{ROOT}/{above}..2026_11_29/m{number}.json"))
+    burst.dispatch(Event("moved", f"{ROOT}/{above}..data_tmp", f"{ROOT}/{above}..data"))
+    assert not burst.storm
+    assert burst.take(listen=True).paths is None
 
 
 def test_what_is_no_hint_wakes_nobody(burst: Burst, wakes: list[int]) -> None:
@@ -137,9 +178,9 @@ def test_very_many_paths_become_a_look_everywhere() -> None:
     burst = Burst(ROOT, JSON, lambda: None, weathers=True)
     for number in range(5000):
         burst.dispatch(Event("modified", f"{ROOT}/m{number}.json"))
-    assert burst.take() is None
+    assert burst.take(listen=True).paths is None
     burst.dispatch(Event("modified", f"{ROOT}/m1.json"))
-    assert burst.take() == {"m1.json"}
+    assert burst.take(listen=True).paths == {"m1.json"}
 
 
 def test_the_handler_never_raises(wakes: list[int]) -> None:
@@ -152,7 +193,7 @@ def test_the_handler_never_raises(wakes: list[int]) -> None:
     odd: list[Any] = [object(), None, Event("modified", 5), Event("modified", f"{ROOT}/a.txt")]  # type: ignore[arg-type]
     for event in odd:
         burst.dispatch(event)
-        assert burst.take() is None
+        assert burst.take(listen=True).paths is None
     assert len(wakes) == len(odd)
 
 
@@ -174,7 +215,7 @@ def test_an_overflow_line_hints_at_the_whole_tree(burst: Burst, wakes: list[int]
         )
     )
     assert len(wakes) == 1
-    assert burst.take() is None
+    assert burst.take(listen=True).paths is None
 
 
 def test_another_line_of_the_log_is_no_hint(burst: Burst, wakes: list[int]) -> None:

@@ -139,3 +139,42 @@ def test_no_quiet_time_means_the_next_turn() -> None:
     assert times == []
     clock.advance(0)
     assert len(times) == 1
+
+
+def test_hints_of_which_nobody_told_keep_the_window_open() -> None:
+    """Whoever hears events need not tell of each: he is asked at the end, and a quiet time after the last is waited."""
+    clock = Clock()
+    heard: list[float] = []
+    times: list[float] = []
+    made = QuietWindow(clock, lambda: times.append(clock.seconds()), 0.1, 2.0, lambda: heard.pop() if heard else None)
+    made.hint()
+    clock.advance(0.07)
+    heard.append(clock.seconds())
+    clock.advance(0.04)
+    assert times == []
+    assert made.waiting
+    clock.advance(0.07)
+    assert times == [clock.seconds()]
+    assert not made.waiting
+
+
+def test_such_hints_do_not_keep_it_open_for_ever() -> None:
+    """Somebody who saves without a pause is heard of after max_wait."""
+    clock = Clock()
+    times: list[float] = []
+    made = QuietWindow(clock, lambda: times.append(clock.seconds()), 0.1, 0.5, clock.seconds)
+    made.hint()
+    for _ in range(100):
+        clock.advance(0.01)
+    assert len(times) == 1
+    assert 0.5 <= times[0] < 0.52
+
+
+def test_a_hint_that_is_as_old_as_the_window_is_over_with_it() -> None:
+    """What was heard before the last hint that was told of adds nothing."""
+    clock = Clock()
+    times: list[float] = []
+    made = QuietWindow(clock, lambda: times.append(clock.seconds()), 0.1, 2.0, lambda: 0.0)
+    made.hint()
+    clock.advance(0.1)
+    assert times == [0.1]

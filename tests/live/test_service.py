@@ -184,6 +184,56 @@ def test_the_timer_finds_what_no_event_told_of(make: MakeRig, save: Save) -> Non
     assert rig.service.stats.passes == passes + 5
 
 
+def test_a_quiet_window_wakes_the_reactor_once(rig: Rig, save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many saves fall into it: watchdog's threads call the reactor at the first; the window asks for more."""
+    calls: list[object] = []
+    call = rig.clock.callFromThread
+
+    def counted(function: Callable[..., Any], *arguments: object) -> None:
+        calls.append(function)
+        call(function, *arguments)
+
+    for again in range(2):
+        monkeypatch.setattr(rig.clock, "callFromThread", counted)
+        for number in range(50):
+            save(f"n{number}.json", module_text(f"npc.n{number}", instruction=f"Version {again}."))
+            rig.observer.tell(f"n{number}.json")
+            rig.clock.advance(0.01)
+        monkeypatch.setattr(rig.clock, "callFromThread", call)
+        assert len(calls) == 1
+        calls.clear()
+        assert rig.engine.snapshot.generation == 1 + again
+        advance(rig.clock, 0.375)
+        assert rig.engine.snapshot.generation == 2 + again
+        assert len(rig.engine.snapshot) == 51
+
+
+def test_the_timer_does_not_keep_somebody_waiting_who_has_just_saved(make: MakeRig, save: Save) -> None:
+    """His file is looked at when his window is over; all of them are looked at after that."""
+    rig = make(HotReloadConfig(debounce=0.5, rescan_interval=5.0))
+    rig.start()
+    save("silent.json", module_text("npc.silent"))
+    advance(rig.clock, 4.375)
+    save("smith.json", module_text(instruction="Saved."))
+    rig.observer.tell("smith.json")
+    advance(rig.clock, 0.5)
+    assert rig.instruction() == "Saved."
+    assert "npc.silent" not in rig.engine.snapshot
+    advance(rig.clock, 1)
+    assert "npc.silent" in rig.engine.snapshot
+
+
+def test_the_timer_looks_though_saves_go_on_without_a_pause(make: MakeRig, save: Save) -> None:
+    """It is put off for another interval at most."""
+    rig = make(HotReloadConfig(debounce=0.5, max_wait=1000, rescan_interval=5.0))
+    rig.start()
+    save("silent.json", module_text("npc.silent"))
+    for _ in range(44):
+        rig.observer.tell("smith.json")
+        advance(rig.clock, 0.25)
+    assert "npc.silent" in rig.engine.snapshot
+
+
 def test_every_tenth_timer_pass_reads_all_bytes(make: MakeRig, save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only that one finds a change behind the same stat signature."""
     monkeypatch.setattr("dspyreload.disk.reading.stamp_of", lambda info: (1, 2, 3, 4, 5))
