@@ -13,7 +13,6 @@ import difflib
 import json
 import math
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -233,6 +232,8 @@ def _text(path: str, where: str) -> str:
 
 
 def _toml(text: str, where: str) -> dict[str, Any]:
+    import tomllib
+
     try:
         return tomllib.loads(text)
     except RecursionError:

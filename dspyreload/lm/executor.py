@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import queue
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -71,15 +72,27 @@ class DaemonExecutor(concurrent.futures.Executor):
             del work, future, function
 
 
-_QUICK = frozenset({("dspy.clients.execution", "prepare")})
+_PREPARE = ("dspy.clients.execution", "prepare")
 """What DSPy runs in a thread for each request though it only computes: two switches of threads for a tenth of a
 millisecond. (It reads files for a ``Request`` with media in it, which no adapter of DSPy makes.)"""
+
+_PRICE = ("dspy.clients.execution", "_price_result")
+"""What it runs in a thread for each answer: the first one reads a list of prices, the others look up a word in it."""
+
+_PROVIDER = 4  # among the arguments of that: None of a language model that has no price
 
 
 def _is_quick(function: Callable[..., Any]) -> bool:
     args = getattr(function, "args", ())  # asyncio.to_thread makes a partial of a context's run
     inner = args[0] if args else None
-    return (getattr(inner, "__module__", None), getattr(inner, "__name__", None)) in _QUICK
+    name = (getattr(inner, "__module__", None), getattr(inner, "__name__", None))
+    if name == _PRICE and len(args) > _PROVIDER:
+        return args[_PROVIDER] is None or _has_prices()
+    return name == _PREPARE
+
+
+def _has_prices() -> bool:
+    return getattr(sys.modules.get("dspy.clients.model_metadata"), "_data", None) is not None
 
 
 class DaemonLoop(asyncio.SelectorEventLoop):
