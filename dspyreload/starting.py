@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import pwd
+import sys
 from collections.abc import Collection, Mapping
 from typing import Any, NoReturn
 
@@ -20,10 +22,11 @@ from dspyreload.disk.check import check_directory
 from dspyreload.disk.scan import RootMissing
 from dspyreload.engine import DSPyEngine
 from dspyreload.errors import DSPyReloadError
+from dspyreload.live.service import HotReloadService
 from dspyreload.model.faults import counted, joined, shown
 from dspyreload.setups import run_setup
 
-__all__ = ["Faults", "Setup", "faults_of", "may_read", "refuse"]
+__all__ = ["Faults", "OwnProcess", "Setup", "faults_of", "may_read", "refuse"]
 
 _log = Logger(namespace="dspyreload")
 
@@ -113,6 +116,35 @@ def refuse(words: str, parent: Mapping[str, Any] | None) -> NoReturn:
     raise SystemExit(words)
 
 
+_SWITCH = 0.001  # seconds that one thread may keep the others waiting; Python's own are five times as many
+
+
+def _spare(_result: object) -> None:
+    """Let the garbage collector pass over what is there now: it would go through all of DSPy again and again."""
+    gc.freeze()
+
+
+class OwnProcess(Service):
+    """Changes what only a process of our own may: the garbage collector, and how soon threads take turns."""
+
+    def __init__(self, hot_reload: HotReloadService) -> None:
+        self._hot_reload = hot_reload
+        self._before = sys.getswitchinterval()
+
+    def startService(self) -> None:
+        """Begin, and spare the collector what was made until all is loaded."""
+        super().startService()
+        self._before = sys.getswitchinterval()
+        sys.setswitchinterval(_SWITCH)
+        self._hot_reload.when_ready().addBoth(_spare)
+
+    def stopService(self) -> None:
+        """Leave the process as it was."""
+        super().stopService()
+        sys.setswitchinterval(self._before)
+        gc.unfreeze()
+
+
 class Setup(Service):
     """Runs the game's ``setup(engine)``, and ends the engine with the process.
 
@@ -154,7 +186,7 @@ class Setup(Service):
                 names=", ".join(shown(name) for name in sorted(self._lms)),
             )
         if self._engine.lm is not None:
-            self._engine.warm().addErrback(self._not_warm)
+            self._engine.warm().addErrback(self._not_warm).addCallback(_spare)
 
     def stopService(self) -> Deferred[None]:
         """End the engine."""

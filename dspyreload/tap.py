@@ -20,7 +20,7 @@ from dspyreload.lm.demos import NAME as DEMOS
 from dspyreload.lmoptions import check_dspy, check_lm, read_lms
 from dspyreload.model.faults import shown
 from dspyreload.setups import find_setup
-from dspyreload.starting import Setup, faults_of, may_read
+from dspyreload.starting import OwnProcess, Setup, faults_of, may_read
 
 __all__ = ["Options", "makeService"]
 
@@ -207,7 +207,9 @@ def makeService(options: Options) -> IService:
         raise SystemExit(f"twistd dspyreload: {faults.words}")
     unchecked = strict and (drops or options["setup"] is not None)
     Setup(engine, options["setup"], options["lms"], strict=unchecked, parent=parent).setServiceParent(service)
-    HotReloadService(engine, options["config"], state=options["state"]).setServiceParent(service)
+    hot_reload = HotReloadService(engine, options["config"], state=options["state"])
+    hot_reload.setServiceParent(service)
+    OwnProcess(hot_reload).setServiceParent(service)
     daemonized = parent is not None and not parent.get("nodaemon")
     if daemonized and hasattr(signal, "SIGHUP"):
         _Hangup(engine).setServiceParent(service)

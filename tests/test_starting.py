@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs, formatEvent
 from twisted.python import usage
 
-from dspyreload import DSPyEngine, DSPyReloadError, tap
-from dspyreload.starting import Setup, faults_of, may_read, refuse
+from dspyreload import DSPyEngine, DSPyReloadError, HotReloadService, tap
+from dspyreload.starting import OwnProcess, Setup, faults_of, may_read, refuse
 from tests.conftest import Save, module_text
 from tests.left import Before
 
@@ -188,3 +190,33 @@ class TestReading:
         before = (os.getresuid(), os.getresgid(), os.getgroups())
         may_read(str(folder), 65534, None)
         assert (os.getresuid(), os.getresgid(), os.getgroups()) == before
+
+
+# The process of twistd dspyreload
+
+
+def test_in_its_own_process_threads_take_turns_sooner_until_it_stops(modules: Path) -> None:
+    """What is global changes there and nowhere else, and is put back."""
+    before = sys.getswitchinterval()
+    own = OwnProcess(HotReloadService(engine(modules)))
+    own.startService()
+    assert sys.getswitchinterval() < before
+    own.stopService()
+    assert sys.getswitchinterval() == before
+
+
+def test_the_collector_passes_over_what_was_loaded_at_the_start(modules: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DSPy alone is hundreds of thousands of objects: a full collection would stop the game for a tenth of a second."""
+    calls: list[str] = []
+    monkeypatch.setattr("dspyreload.starting.gc.freeze", lambda: calls.append("freeze"))
+    monkeypatch.setattr("dspyreload.starting.gc.unfreeze", lambda: calls.append("unfreeze"))
+    ready: Deferred[HotReloadService] = Deferred()
+    service = HotReloadService(engine(modules))
+    monkeypatch.setattr(service, "when_ready", lambda: ready)
+    own = OwnProcess(service)
+    own.startService()
+    assert calls == []
+    ready.callback(service)
+    assert calls == ["freeze"]
+    own.stopService()
+    assert calls == ["freeze", "unfreeze"]
