@@ -8,69 +8,69 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.figures import Figure
-from dspyreload.config import HotReloadConfig
-from dspyreload.disk.check import check_directory
+from benchmarks.alone import alone
+from benchmarks.figures import Figure, flat, more
+from benchmarks.modules import directory_of
+from benchmarks.start import with_bytecode
 
 __all__ = ["run"]
 
 _BARE = "import pathlib, sys; [path.read_bytes() for path in pathlib.Path(sys.argv[1]).rglob('*.json')]"
+_READS = "a Python that reads them"
+_SIZE = 4096
 
 
-def _module(number: int) -> str:
-    demos = [
-        {
-            "inputs": {"player_message": f"What about {number} and {other}?"},
-            "outputs": {"response": "Ask me tomorrow. " * 8},
-        }
-        for other in range(16)
-    ]
-    return json.dumps({"instruction": f"You are guest {number}. " * 10, "demos": demos}, indent=1)
-
-
-def _seconds(command: list[str]) -> float:
+def _seconds(command: list[str], environment: dict[str, str]) -> float:
     started = time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run(command, check=True, capture_output=True, env=environment)
     return time.perf_counter() - started
 
 
-def _in_process(directory: str) -> tuple[float, float]:
+def in_process(directory: str) -> dict[str, float]:
     """Return our seconds without the start of a process, and those of reading and decoding alone."""
+    from dspyreload.config import HotReloadConfig
+    from dspyreload.disk.check import check_directory
+
     started = time.perf_counter()
     check_directory(directory, HotReloadConfig())
     ours = time.perf_counter() - started
     started = time.perf_counter()
     for path in Path(directory).rglob("*.json"):
         json.loads(path.read_bytes())
-    return ours, time.perf_counter() - started
+    return {"ours": ours, "decoded": time.perf_counter() - started}
 
 
-def _measure(count: int, repeat: int) -> list[Figure]:
-    with tempfile.TemporaryDirectory() as directory:
-        for number in range(count):
-            folder = Path(directory, f"town{number % 10}")
-            folder.mkdir(exist_ok=True)
-            (folder / f"guest{number}.json").write_text(_module(number), encoding="utf-8")
-        ours, bare, inside, decoded = [], [], [], []
-        for _ in range(repeat):  # in turn: what slows the machine down slows both
-            bare.append(_seconds([sys.executable, "-c", _BARE, directory]))
-            ours.append(_seconds([sys.executable, "-m", "dspyreload", "check", directory]))
-            here, alone = _in_process(directory)
-            inside.append(here)
-            decoded.append(alone)
-    more = 1.0 if count == 200 else None
+def _measure(count: int, repeat: int, most: float | None) -> list[Figure]:
+    ours: list[float] = []
+    bare: list[float] = []
+    inside: list[dict[str, float]] = []
+    with directory_of(count, _SIZE) as directory, with_bytecode() as environment:
+        check = [sys.executable, "-m", "dspyreload", "check", directory]
+        _seconds(check, environment)  # writes the bytecode
+        for _ in range(repeat):
+            bare.append(_seconds([sys.executable, "-c", _BARE, directory], environment))
+            ours.append(_seconds(check, environment))
+            inside.append(alone(in_process, directory))
     return [
         Figure(
-            f"check of {count} files, whole command", ours, "s", "a Python that reads them", bare, at_most_more=more
+            what=f"check of {count:,} files, whole command",
+            unit="s",
+            ours=ours,
+            peers={_READS: bare},
+            limits=(more(most, _READS),) if most is not None else (),
         ),
-        Figure(f"check of {count} files, without its start", inside, "s", "reading and json.loads", decoded),
+        Figure(
+            what=f"check of {count:,} files, without its start",
+            unit="s",
+            ours=flat(inside, "ours"),
+            peers={"reading and json.loads": flat(inside, "decoded")},
+        ),
     ]
 
 
 def run(*, quick: bool) -> list[Figure]:
     """Measure."""
-    return _measure(200, 3 if quick else 9) + ([] if quick else _measure(2000, 3))
+    return _measure(200, 2 if quick else 9, 1.0) + ([] if quick else _measure(2000, 3, None))
