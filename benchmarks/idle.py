@@ -83,32 +83,29 @@ def polling(directory: str, seconds: float) -> float:
 def with_watchfiles(directory: str, seconds: float) -> float:
     from watchfiles import watch
 
-    def work() -> None:
+    def work(stopped: threading.Event) -> None:
         for _changes in watch(directory, stop_event=stopped):
             pass
 
-    stopped = threading.Event()
-    thread = threading.Thread(target=work)
-    thread.start()
-    time.sleep(_SETTLED)
-    _go()
-    percent = _percent(seconds)
-    stopped.set()
-    thread.join()
-    return percent
+    return _beside(work, seconds)
 
 
 def walking(directory: str, seconds: float) -> float:
     """Look at all as our timer does, and keep nothing."""
 
-    def work() -> None:
+    def work(stopped: threading.Event) -> None:
         while not stopped.wait(_EVERY):
             for folder, _folders, files in os.walk(directory):
                 for name in files:
                     os.stat(os.path.join(folder, name))
 
+    return _beside(work, seconds)
+
+
+def _beside(work: Callable[[threading.Event], None], seconds: float) -> float:
+    """Measure while a thread works that ends when it is told to."""
     stopped = threading.Event()
-    thread = threading.Thread(target=work)
+    thread = threading.Thread(target=work, args=(stopped,))
     thread.start()
     time.sleep(_SETTLED)
     _go()

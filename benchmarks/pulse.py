@@ -24,7 +24,7 @@ from benchmarks.alone import alone, begin
 from benchmarks.figures import Figure, at_most, flat, more, times
 from benchmarks.modules import directory_of, module_id, paths, rewrite
 
-__all__ = ["Pulse", "run"]
+__all__ = ["Pulse", "reactor_with", "run"]
 
 _TICK = 0.001
 _PATIENCE = 60.0
@@ -127,7 +127,7 @@ class Pulse:
         )
 
 
-def _reactor_with(build: Callable[[Callable[[dict[str, Any]], None]], None]) -> dict[str, Any]:
+def reactor_with(build: Callable[[Callable[[dict[str, Any]], None]], None]) -> dict[str, Any]:
     """Run a reactor until what ``build`` sets up calls back, and return with what."""
     from twisted.internet import reactor
 
@@ -144,7 +144,7 @@ def _reactor_with(build: Callable[[Callable[[dict[str, Any]], None]], None]) -> 
 
 def floor(directory: str, count: int) -> dict[str, Any]:
     """Only the child writes."""
-    return _reactor_with(lambda done: Pulse(directory, count, None, done).start())
+    return reactor_with(lambda done: Pulse(directory, count, None, done).start())
 
 
 def empty_handler(directory: str, count: int) -> dict[str, Any]:
@@ -156,7 +156,7 @@ def empty_handler(directory: str, count: int) -> dict[str, Any]:
     observer.schedule(FileSystemEventHandler(), directory, recursive=True)
     observer.start()
     try:
-        return _reactor_with(lambda done: Pulse(directory, count, None, done).start())
+        return reactor_with(lambda done: Pulse(directory, count, None, done).start())
     finally:
         observer.stop()
         observer.join()
@@ -177,7 +177,7 @@ def ours(directory: str, count: int) -> dict[str, Any]:
         service.startService()
         service.when_ready().addCallback(lambda _ready: reactor.callLater(0.5, pulse.start))
 
-    return _reactor_with(build)
+    return reactor_with(build)
 
 
 def _same_reload(directory: str, count: int, thread: bool) -> dict[str, Any]:
@@ -197,7 +197,7 @@ def _same_reload(directory: str, count: int, thread: bool) -> dict[str, Any]:
 
         Pulse(directory, count, lambda: engine.snapshot, done, reload).start()
 
-    return _reactor_with(build)
+    return reactor_with(build)
 
 
 def on_reactor(directory: str, count: int) -> dict[str, Any]:
@@ -219,7 +219,7 @@ def home_made(directory: str, count: int) -> dict[str, Any]:
             serving[module_id(number)] = json.loads(Path(path).read_bytes())
 
     reload()
-    return _reactor_with(lambda done: Pulse(directory, count, lambda: serving, done, reload).start())
+    return reactor_with(lambda done: Pulse(directory, count, lambda: serving, done, reload).start())
 
 
 def standalone(directory: str, count: int) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from typing import Any
 from benchmarks.alone import alone, begin
 from benchmarks.figures import Figure, at_most, flat
 from benchmarks.modules import directory_of, module_id, rewrite
+from benchmarks.pulse import reactor_with
 
 __all__ = ["one_call_each", "ours", "run", "save_all"]
 
@@ -95,20 +96,6 @@ class _Storm:
         self._done({"wakes": self._wakes / windows, "passes": passes, "late": now - last, "seconds": last - first})
 
 
-def _reactor_with(build: Callable[[Callable[[dict[str, float]], None]], None]) -> dict[str, float]:
-    from twisted.internet import reactor
-
-    results: list[dict[str, float]] = []
-
-    def done(result: dict[str, float]) -> None:
-        results.append(result)
-        reactor.stop()
-
-    reactor.callWhenRunning(build, done)
-    reactor.run()
-    return results[0]
-
-
 def ours(directory: str, count: int, seconds: float) -> dict[str, float]:
     from dspyreload import DSPyEngine, HotReloadConfig, HotReloadService
 
@@ -124,7 +111,7 @@ def ours(directory: str, count: int, seconds: float) -> dict[str, float]:
         service.startService()
         service.when_ready().addCallback(lambda _ready: reactor.callLater(0.5, start))
 
-    return _reactor_with(build)
+    return reactor_with(build)
 
 
 def one_call_each(directory: str, count: int, seconds: float) -> dict[str, float]:
@@ -165,7 +152,7 @@ def one_call_each(directory: str, count: int, seconds: float) -> dict[str, float
         reactor.addSystemEventTrigger("before", "shutdown", observer.stop)
         _Storm(directory, count, seconds, lambda: engine.snapshot, lambda: len(reloads), done)
 
-    return _reactor_with(build)
+    return reactor_with(build)
 
 
 def run(*, quick: bool) -> list[Figure]:
