@@ -26,7 +26,7 @@ def fill_in(page: str, results: Results) -> str:
 
 
 def _table(figures: list[Figure]) -> str:
-    rows = ["| what | dspyreload | beside | ratio | must be |", "|---|---|---|---|---|"]
+    rows = ["| what | dspyreload | beside | ours ÷ theirs | must be |", "|---|---|---|---|---|"]
     for figure in figures:
         peers = "<br>".join(f"{peer}: {shown(samples, figure.unit)}" for peer, samples in figure.peers.items())
         found = [figure.ratio(peer) for peer in figure.peers]

@@ -68,8 +68,8 @@ class Figure:
         return statistics.median(self.peers[peer])
 
     def ratio(self, peer: str) -> float | None:
-        """Return how many times a peer's median ours is; None where that is nothing."""
-        return self.median / self.beside(peer) if self.beside(peer) else None
+        """Return how many times a peer's median ours is; None where one of them is nothing, or below."""
+        return self.median / self.beside(peer) if self.beside(peer) > 0 and self.median > 0 else None
 
     def reaches(self, limit: Limit) -> bool:
         """Say whether it is what it must be."""
@@ -97,8 +97,11 @@ def flat(samples: Sequence[Mapping[str, float]], key: str) -> list[float]:
 
 
 def shown(samples: Sequence[float], unit: str) -> str:
-    """Return the median with its spread."""
-    return f"{_number(statistics.median(samples))} {unit} ({_number(min(samples))} to {_number(max(samples))})"
+    """Return the median with its spread, and the number of samples."""
+    middle = f"{_number(statistics.median(samples))} {unit}".rstrip()
+    if len(samples) == 1:
+        return middle
+    return f"{middle} ({_number(min(samples))} to {_number(max(samples))}; n = {len(samples)})"
 
 
 def _number(value: float) -> str:

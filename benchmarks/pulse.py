@@ -4,7 +4,7 @@ Beside us, each in a process of its own with the same child that writes the file
 watchdog with an empty handler; the same reload on the reactor, and in a plain thread; and a home-made loop on the
 reactor that reads and decodes. Ours in somebody else's server, where nothing global is changed, and in the process of
 ``twistd dspyreload``, with a state file. Of ours, stalls in a full garbage collection stand apart: in somebody else's
-server it is their objects that it goes through. Those of the peers are with them.
+server it is their objects that it goes through. Those of the peers are always among theirs.
 """
 
 from __future__ import annotations
@@ -254,27 +254,46 @@ def _measure(count: int, size: int, repeat: int, above: float) -> list[Figure]:
             for name, function in {**_PEERS, "ours": ours, "twistd": standalone}.items():
                 if again < 2 or name not in _SLOW:
                     found[name].append(alone(function, directory, count))
+        one = _one_of_them(directory, repeat) if above < 10 else []
     change = f"{count:,} modules of {size // 1024} KB change"
     longest = {name: flat(found[name], "with_collections") for name in _PEERS}
-    just_floor = {_FLOOR: flat(found[_FLOOR], "high")}
-    figures = []
-    for name, where in (("ours", "in somebody else's server"), ("twistd", "in the process of twistd dspyreload")):
+    figures = one
+    for name, where in (("ours", "in your server"), ("twistd", "in twistd dspyreload")):
+        samples = found[name]
+
+        def figure(what: str, key: str, where: str = where, samples: Any = samples, **more: Any) -> Figure:
+            unit = "" if key == "collections" else "ms"
+            return Figure(what=f"{change}, {where}: {what}", unit=unit, ours=flat(samples, key), **more)
+
         limits = (more(above, _FLOOR), *([times(0.01, _REACTOR)] if above < 10 else []))
-        what = f"longest stall while {change}, {where}"
-        figures.append(Figure(what=what, unit="ms", ours=flat(found[name], "longest"), peers=longest, limits=limits))
+        figures.append(
+            figure("longest stall, but for full garbage collections", "longest", peers=longest, limits=limits)
+        )
+        figures.append(figure("longest stall, full garbage collections among them", "with_collections", peers=longest))
         if above < 10:
-            what = f"99.9th percentile of the stalls, {where}"
-            figures.append(
-                Figure(
-                    what=what, unit="ms", ours=flat(found[name], "high"), peers=just_floor, limits=(more(2, _FLOOR),)
-                )
-            )
+            high = {_FLOOR: flat(found[_FLOOR], "high")}
+            figures.append(figure("99.9th percentile of stalls", "high", peers=high, limits=(more(2, _FLOOR),)))
+        figures.append(figure("full garbage collections", "collections"))
         limits = (at_most(5),) if name == "twistd" else ()
-        what = f"longest full garbage collection in that time, {where}"
-        figures.append(Figure(what=what, unit="ms", ours=flat(found[name], "collection"), limits=limits))
-        what = f"full garbage collections in that time, {where}"
-        figures.append(Figure(what=what, unit="", ours=flat(found[name], "collections")))
+        figures.append(figure("the longest of these", "collection", limits=limits))
     return figures
+
+
+def _one_of_them(directory: str, repeat: int) -> list[Figure]:
+    """Measure while only the first module of the directory changes."""
+    mine, alone_there = [], []
+    for _ in range(repeat):
+        alone_there.append(alone(floor, directory, 1))
+        mine.append(alone(ours, directory, 1))
+    peers = {_FLOOR: flat(alone_there, "with_collections")}
+    return [
+        Figure(
+            what="one module of these changes, in your server: longest stall",
+            unit="ms",
+            ours=flat(mine, "with_collections"),
+            peers=peers,
+        )
+    ]
 
 
 def run(*, quick: bool) -> list[Figure]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import __main__ as command
 from benchmarks.__main__ import HERE, NAMES, PAGE
 from benchmarks.document import fill_in
 from benchmarks.figures import Figure, Limit, Results, at_most, demand, more, shown, times
@@ -37,7 +38,8 @@ def test_a_limit_is_one_of_medians(limit: Limit, reached: bool) -> None:
 
 def test_a_figure_is_shown_with_its_spread() -> None:
     """And beside a peer as a ratio, where there is one."""
-    assert shown(FIGURE.ours, "ms") == "2 ms (1 to 3)"
+    assert shown(FIGURE.ours, "ms") == "2 ms (1 to 3; n = 3)"
+    assert shown([7.0], "") == "7"
     assert FIGURE.ratio("bare") == 2.0
     assert FIGURE.ratio("nothing") is None
 
@@ -53,11 +55,36 @@ def test_the_page_is_filled_in_between_its_marks() -> None:
     results = Results(machine={"cores": "2"}, quick=False, figures={"calls": [asked(times(1.5, "bare"))]})
     page = "# Title\n<!-- figures: calls -->\nold\n<!-- end -->\nwords\n<!-- figures: other -->\n<!-- end -->\n"
     filled = fill_in(page, results)
-    assert "| a call | 2 ms (1 to 3) | bare: 1 ms (1 to 9)<br>nothing: 0 ms (0 to 0) | 2<br> |" in filled
+    assert "| a call | 2 ms (1 to 3; n = 3) | bare: 1 ms (1 to 9; n = 3)<br>nothing: 0 ms | 2<br> |" in filled
     assert "**missed**" in filled
     assert "old" not in filled
     assert filled.endswith("words\n<!-- figures: other -->\nNot measured.\n<!-- end -->\n")
     assert fill_in(filled, results) == filled
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_what_is_measured_in_part_or_in_haste_takes_no_place(
+    quick: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Results and page are those of a whole run; what is less goes where nobody looks for those."""
+    monkeypatch.setattr(command, "plot", lambda results, into: None)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    kept = [(HERE / "results.json").read_bytes(), PAGE.read_bytes()]
+    names = NAMES if quick else NAMES[:1]
+    results = Results(machine={"cores": "2"}, quick=quick, figures={name: [FIGURE] for name in names})
+    path, _plots = command._write(results, None)
+    assert Results.from_json(path.read_bytes()) == results
+    assert HERE not in path.parents
+    assert [(HERE / "results.json").read_bytes(), PAGE.read_bytes()] == kept
+
+
+def test_what_is_lacking_is_said_before_anything_is_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not after ten minutes."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "watchfiles" else object())
+    assert command.main(["--only", "lookup"]) == 2
+    assert capsys.readouterr().err == "the benchmarks need watchfiles: python -m pip install -e '.[bench]'\n"
 
 
 def test_the_page_on_performance_is_what_was_measured() -> None:

@@ -17,8 +17,8 @@ from dspyreload.model.manifest import MANIFEST
 __all__ = ["Burst", "Gathered", "Interest"]
 
 _MOST_PATHS = 1000  # beyond that many, looking everywhere is cheaper
-_STORM = 250  # events within a window
-_WINDOW = 0.5  # seconds
+_STORM = 250  # events within a window: more than a busy log makes
+_WINDOW = 0.2  # seconds
 
 
 @attrs.frozen
