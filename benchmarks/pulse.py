@@ -49,7 +49,7 @@ class Pulse:
     ) -> None:
         self._look, self._done, self._on_written = look, done, written
         self._ids = [module_id(number) for number in range(count)] if look is not None else []
-        self._child = begin(rewrite, directory, count, int(time.time()) % 10**6)
+        self._child = begin(rewrite, directory, count, time.time_ns() // 10**6 % 10**6)
         self._ticks: list[float] = []
         self._collections: list[tuple[float, float]] = []
         self._written_at = self._converged_at = 0.0

@@ -58,7 +58,7 @@ class _Storm:
         self._left = [module_id(number) for number in range(count)]
         self._before = {name: look()[name] for name in self._left}
         self._passes_before, self._wakes = passes(), 0
-        self._child = begin(save_all, directory, count, int(time.time()) % 10**6, seconds)
+        self._child = begin(save_all, directory, count, time.time_ns() // 10**6 % 10**6, seconds)
         assert self._child.stdin is not None
         assert self._child.stdout is not None
         assert self._child.stdout.readline() == "ready\n"
