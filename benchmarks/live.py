@@ -169,9 +169,7 @@ def _rounds(
     return found
 
 
-def _figures(
-    what: str, found: dict[str, list[list[float]]], limits: tuple[float, float] | None, note: str
-) -> list[Figure]:
+def _figures(what: str, found: dict[str, list[list[float]]], note: str) -> list[Figure]:
     all_of = {name: [latency for part in parts for latency in part] for name, parts in found.items()}
     high = {name: [_p99(samples)] for name, samples in all_of.items()}
     return [
@@ -180,10 +178,10 @@ def _figures(
             unit="ms",
             ours=samples["ours"],
             peers={name: samples[name] for name in _PEERS},
-            limits=() if limits is None else (at_most(limits[number]),),
+            limits=(at_most(bound),),
             note=note,
         )
-        for number, (which, samples) in enumerate((("p50", all_of), ("p99", high)))
+        for which, samples, bound in (("p50", all_of, 4.0), ("p99", high, 10.0))
     ]
 
 
@@ -202,7 +200,7 @@ def _one_of_many(count: int, rounds: int, saves: int) -> list[Figure]:
                 f"One of {count:,} modules, saved {rounds * saves} times in each way; the spread of a p50 is that of "
                 "single saves. Neither peer reads the file; watchfiles waits for 1 ms of silence."
             )
-            figures += _figures(way, _rounds(watchers, save, file, rounds, saves, first), (4.0, 10.0), note)
+            figures += _figures(way, _rounds(watchers, save, file, rounds, saves, first), note)
     return figures
 
 
@@ -217,7 +215,7 @@ def _mounted(rounds: int, saves: int) -> list[Figure]:
         watchers = stack.enter_context(_watching(directories))
         found = _rounds(watchers, mount, file, rounds, saves, 1, _PAUSE)
     note = f"{MOUNTED} modules (a ConfigMap holds 1 MiB), all of them looked at; the old set is deleted before the end."
-    return _figures("a ConfigMap's swap", found, None, note)
+    return _figures("a ConfigMap's swap", found, note)
 
 
 def run(*, quick: bool) -> list[Figure]:

@@ -147,7 +147,13 @@ def _by_itself(count: int, repeat: int) -> list[Figure]:
     what = f"{count:,} calls of {_DELAY} s at once, by default {_DEFAULT} of them at a time"
     stall = f"longest time without a tick of the reactor, {count:,} calls, {_DEFAULT} at a time"
     return [
-        Figure(what=what, unit="s", ours=flat(limited, "seconds"), peers={_GATHER: bare}),
+        Figure(
+            what=what,
+            unit="s",
+            ours=flat(limited, "seconds"),
+            peers={_GATHER: bare},
+            limits=(times(1.5, _GATHER),),
+        ),
         Figure(what=stall, unit="ms", ours=flat(limited, "stall")),
     ]
 

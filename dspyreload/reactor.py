@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from dspyreload.errors import WrongThread
 
 __all__ = [
+    "REST",
     "AtShutdown",
     "IReactor",
     "Joinable",
@@ -27,7 +28,9 @@ __all__ = [
 
 T = TypeVar("T")
 
-_REST = 0.00005  # seconds; sleeping lets another thread on at once
+REST = 0.00005
+"""Seconds that a thread sleeps to let the reactor on: what counts is that it sleeps, and not for how long."""
+
 _JOIN_LIMIT = 1.0  # seconds; the thread is past its last line
 
 
@@ -70,7 +73,7 @@ def in_thread(
             outcome = work()
         except BaseException:
             outcome = Failure()
-        time.sleep(_REST)  # what is due on the reactor comes before what we have for it
+        time.sleep(REST)  # what is due on the reactor comes before what we have for it
         reactor.callFromThread(finished, outcome)
 
     def finished(outcome: T | Failure) -> None:

@@ -136,7 +136,7 @@ class OwnProcess(Service):
         super().startService()
         self._before = sys.getswitchinterval()
         sys.setswitchinterval(_SWITCH)
-        self._hot_reload.when_ready().addBoth(_spare)
+        self._hot_reload.when_ready().addCallbacks(_spare, lambda _stopped: None)
 
     def stopService(self) -> None:
         """Leave the process as it was."""

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs, formatEvent
 from twisted.python import usage
 
-from dspyreload import DSPyEngine, DSPyReloadError, HotReloadService, tap
+from dspyreload import DSPyEngine, DSPyReloadError, HotReloadService, ServiceStopped, tap
 from dspyreload.starting import OwnProcess, Setup, faults_of, may_read, refuse
 from tests.conftest import Save, module_text
 from tests.left import Before
@@ -220,3 +220,17 @@ def test_the_collector_passes_over_what_was_loaded_at_the_start(modules: Path, m
     assert calls == ["freeze"]
     own.stopService()
     assert calls == ["freeze", "unfreeze"]
+
+
+def test_a_stop_before_it_is_ready_freezes_nothing(modules: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is frozen after the stop would stay so."""
+    calls: list[str] = []
+    monkeypatch.setattr("dspyreload.starting.gc.freeze", lambda: calls.append("freeze"))
+    ready: Deferred[HotReloadService] = Deferred()
+    service = HotReloadService(engine(modules))
+    monkeypatch.setattr(service, "when_ready", lambda: ready)
+    own = OwnProcess(service)
+    own.startService()
+    own.stopService()
+    ready.errback(ServiceStopped("the service stopped"))
+    assert calls == []

@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
+from dspyreload.reactor import REST
+
 __all__ = ["Slices"]
 
 T = TypeVar("T")
 
 _SLICE = 0.001  # seconds; by itself the interpreter changes threads after 5 ms, and later where several wait
-_REST = 0.00005  # as long as the kernel makes it; what counts is that another thread may run
 
 
 class Slices:
@@ -35,5 +36,5 @@ class Slices:
         for item in items:
             yield item
             if clock() >= self._until:
-                self._sleep(_REST)
+                self._sleep(REST)
                 self._until = clock() + _SLICE
