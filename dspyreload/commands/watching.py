@@ -11,7 +11,7 @@ from twisted.internet.task import LoopingCall
 from dspyreload.config import HotReloadConfig
 from dspyreload.disk.identity import identity
 from dspyreload.live.burst import Interest
-from dspyreload.live.debounce import QuietWindow
+from dspyreload.live.expecting import Expecting
 from dspyreload.live.watcher import WatcherService
 
 __all__ = ["watch"]
@@ -36,12 +36,11 @@ class _Watch:
     def __init__(self, directory: str, config: HotReloadConfig, again: Again, reactor: Any) -> None:
         self._directory, self._again, self._reactor = directory, again, reactor
         self._texts: frozenset[str] = frozenset()
-        self._window = QuietWindow(
-            reactor, self._saved, config.debounce, config.max_wait, lambda: self._watcher.take(listen=False).latest
-        )
+        self._expected = Expecting(lambda: reactor, self._saved)
         interest = Interest(config.watch_extensions, lambda path: path in self._texts)
         # It hints when it has begun to watch, which leads to the first look.
-        self._watcher = WatcherService(directory, lambda paths: self._window.hint(), interest, reactor)
+        self._watcher = WatcherService(directory, lambda paths: self._expected.wait(config), interest, reactor)
+        self._expected.heard = self._watcher.take
         self._timer = LoopingCall(self._look, saved=False)
         self._timer.clock = reactor
         self._interval = config.rescan_interval
@@ -52,7 +51,7 @@ class _Watch:
         self._reactor.addSystemEventTrigger("before", "shutdown", self._watcher.stopService)
 
     def _saved(self) -> None:
-        self._watcher.take(listen=True)
+        self._expected.take()
         self._look(saved=True)
 
     def _look(self, *, saved: bool) -> None:
